@@ -1,0 +1,39 @@
+# Every target makes its own set-up first: a clean clone needs nothing but `make quickstart` or `make test`.
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+TEST_ARGS ?=
+QUICKSTART_ARGS ?=
+
+.PHONY: setup quickstart test lint types bench all clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml scripts/find_python.sh
+	@test -x $(RUN) || { python=$$(bash scripts/find_python.sh) && echo "set-up: $$($$python --version) at $$python" && $$python -m venv $(VENV); }
+	@echo "set-up: installing into $(VENV) (a few minutes the first time)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+quickstart: $(INSTALLED)
+	@$(VENV)/bin/vst-vla quickstart $(QUICKSTART_ARGS)
+
+test: $(INSTALLED)
+	@$(RUN) -m pytest $(TEST_ARGS)
+
+lint: $(INSTALLED)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+# mypy follows no import hooks, so the folders are shown to it under the name that they import as.
+types: $(INSTALLED)
+	@mkdir -p .typing/vst_vla && for f in vla envs policies scripts; do ln -sfn ../../$$f .typing/vst_vla/$$f; done
+	@cd .typing && MYPYPATH=. ../$(VENV)/bin/mypy --config-file ../pyproject.toml -p vst_vla
+
+bench: $(INSTALLED)
+	@$(RUN) -m vst_vla.scripts.bench
+
+all: lint types test
+
+clean:
+	rm -rf $(VENV) .uv .typing .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -1,0 +1,58 @@
+"""Points drawn on pictures: coloured ones, and ones with a letter; and the pixels that are fit to carry them.
+
+Letters in shapes: H/W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from vst_vla.vla.contracts import Array
+
+COLOURS = {
+    "red": (255, 40, 40),
+    "green": (40, 220, 60),
+    "blue": (60, 110, 255),
+    "yellow": (255, 225, 40),
+    "magenta": (240, 60, 240),
+}
+_LETTER_COLOUR = (255, 255, 255)
+_MAX_STEP = 0.015  # m of depth between neighbouring pixels of a smooth surface
+
+
+def draw_marks(image: Array, *, marks: Sequence[tuple[str, int, int]]) -> Array:
+    """A copy of the picture (H,W,3) uint8 with points (name, row, column); a colour's name, or a letter that is written."""
+    canvas = Image.fromarray(np.ascontiguousarray(image))
+    draw = ImageDraw.Draw(canvas)
+    radius = max(2, round(image.shape[0] / 64))
+    for name, row, column in marks:
+        colour = COLOURS.get(name, _LETTER_COLOUR)
+        bounds = (column - radius, row - radius, column + radius, row + radius)
+        draw.ellipse(bounds, fill=colour, outline=(0, 0, 0))
+        if name not in COLOURS:
+            _write(draw, name, row=row, column=column, size=image.shape[0], radius=radius)
+    return np.asarray(canvas)
+
+
+def steady_pixels(mask: Array, *, depth: Array) -> Array:
+    """The pixels (H,W) bool of a mask whose eight neighbours lie in it too, at nearly the same depth."""
+    inside, near, far = mask.copy(), depth.copy(), depth.copy()
+    for axis in (0, 1):
+        shifts = [1, -1]
+        inside = np.logical_and.reduce([inside, *(np.roll(inside, s, axis) for s in shifts)])
+        near = np.minimum.reduce([near, *(np.roll(near, s, axis) for s in shifts)])
+        far = np.maximum.reduce([far, *(np.roll(far, s, axis) for s in shifts)])
+    inside[[0, -1]] = False
+    inside[:, [0, -1]] = False
+    return inside & (far - near < 2 * _MAX_STEP)
+
+
+def _write(draw: ImageDraw.ImageDraw, letter: str, *, row: int, column: int, size: int, radius: int) -> None:
+    """The letter beside its point, on the side where there is room, outlined so that it reads on any ground."""
+    font = ImageFont.load_default(size=max(10, size // 14))
+    _, _, width, height = draw.textbbox((0, 0), letter, font=font)
+    x = column + radius + 1 if column + radius + 2 + width < size else column - radius - 1 - width
+    y = min(max(row - height // 2, 0), size - height - 1)
+    draw.text((x, y), letter, font=font, fill=_LETTER_COLOUR, stroke_width=1, stroke_fill=(0, 0, 0))

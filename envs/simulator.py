@@ -1,0 +1,144 @@
+"""One LIBERO scene in MuJoCo: build it, put it in a state, step it, draw it. No Gymnasium here; no torch.
+
+Built straight on hf-libero's problem classes, so physics, controller (OSC_POSE at 20 Hz) and success predicates are
+LIBERO's own. Nothing is drawn unless `render` is called. Letters: H/W pixels, A action.
+
+Images come in LIBERO's orientation: the field (openpi, OpenVLA, LeRobot) turns MuJoCo's bottom-up picture by 180
+degrees, which makes it upright **and mirrors it left to right**. Every published LIBERO dataset and policy uses this view,
+so it is ours too; `render(..., mirror=False)` gives the physical, unmirrored one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vst_vla.envs.assets import Assets, find_assets, prepare_libero
+from vst_vla.envs.suites import CONTROL_HZ, Task
+from vst_vla.vla.contracts import Array
+
+CAMERAS = ("agentview", "robot0_eye_in_hand")
+"""MuJoCo names of the two policy cameras, in the order of `contracts.IMAGE_KEYS`."""
+
+
+class Simulator:
+    """A LIBERO task's scene.
+
+    Args:
+        task: which task to build.
+        assets: where meshes and textures are; found by `find_assets` when not given.
+        render_device: GPU number for EGL, -1 for the default one.
+
+    Attributes:
+        problem: hf-libero's problem object (a robosuite environment), for its ground truth.
+    """
+
+    def __init__(self, task: Task, *, assets: Assets | None = None, render_device: int = -1) -> None:
+        self.task = task
+        self.assets = assets or find_assets(task.suite)
+        self._render_device = render_device
+        prepare_libero(self.assets)
+        self.problem: Any = _build_problem(task)
+        self._reset_problem(0)
+
+    @property
+    def sim(self) -> Any:
+        """robosuite's MjSim: `sim.model` and `sim.data`."""
+        return self.problem.sim
+
+    def _reset_problem(self, seed: int) -> dict[str, Array]:
+        """robosuite places objects and fixtures with numpy's global generator; it is lent a seed and given back."""
+        before = np.random.get_state()
+        np.random.seed(seed)
+        try:
+            return self.problem.reset()
+        finally:
+            np.random.set_state(before)
+
+    def reset(self, *, seed: int = 0, state: Array | None = None) -> dict[str, Array]:
+        """Resets the scene, to the flat MuJoCo `state` (1 + nq + nv,) when given; returns robosuite's observation."""
+        observation = self._reset_problem(seed)
+        return observation if state is None else self.set_state(state)
+
+    def set_state(self, state: Array) -> dict[str, Array]:
+        """Puts joint positions and velocities as stored by LIBERO's initial-state files."""
+        expected = self.sim.get_state().flatten().shape
+        if state.shape != expected:
+            raise ValueError(f"state has shape {state.shape}, expected {expected} for {self.task.name}")
+        self.sim.set_state_from_flattened(state)
+        self.sim.forward()
+        self.problem._check_success()
+        self.problem._post_process()
+        self.problem._update_observables(force=True)
+        return self.problem._get_observations()
+
+    def get_state(self) -> Array:
+        """The flat MuJoCo state (1 + nq + nv,)."""
+        return np.asarray(self.sim.get_state().flatten())
+
+    def step(self, action: Array) -> dict[str, Array]:
+        """One control step (1/20 s) with a 7-D action; returns robosuite's observation, without images."""
+        return self.problem.step(action)[0]
+
+    def success(self) -> bool:
+        """Whether the BDDL goal holds now."""
+        return bool(self.problem._check_success())
+
+    def render(self, camera: str, *, size: int, mirror: bool = True) -> Array:
+        """One camera's picture (size, size, 3) uint8, upright; `mirror` as in the module's note."""
+        self._ensure_context()
+        raw = self.sim.render(size, size, camera_name=camera)
+        return np.ascontiguousarray(raw[::-1, ::-1] if mirror else raw[::-1])
+
+    def render_truth(self, camera: str, *, size: int, mirror: bool = True) -> tuple[Array, Array]:
+        """Metric depth (size, size) float32 m along the view axis, and MuJoCo geom ids (size, size) int32, -1 for none."""
+        self._ensure_context()
+        _, buffer = self.sim.render(size, size, camera_name=camera, depth=True)
+        geoms = self.sim.render(size, size, camera_name=camera, segmentation=True)
+        extent, near, far = self.sim.model.stat.extent, self.sim.model.vis.map.znear, self.sim.model.vis.map.zfar
+        depth = near * extent / (1.0 - buffer * (1.0 - near / far))
+        ids = np.where(geoms[..., 0] == _GEOM_TYPE, geoms[..., 1], -1)
+        turn = (slice(None, None, -1), slice(None, None, -1 if mirror else 1))
+        return np.ascontiguousarray(depth[turn], dtype=np.float32), np.ascontiguousarray(ids[turn], dtype=np.int32)
+
+    def _ensure_context(self) -> None:
+        """Creates the OpenGL context at the first picture: in the process and on the device that draws it."""
+        if self.sim._render_context_offscreen is not None:
+            return
+        from robosuite.utils.binding_utils import MjRenderContextOffscreen
+
+        context = MjRenderContextOffscreen(self.sim, device_id=self._render_device)
+        context.vopt.geomgroup[0] = 0  # collision geometry
+        context.vopt.geomgroup[1] = 1  # visual geometry
+
+    def close(self) -> None:
+        """Frees the scene and its OpenGL context."""
+        self.problem.close()
+
+
+_GEOM_TYPE = 5  # mujoco.mjtObj.mjOBJ_GEOM, as robosuite's segmentation picture stores it
+
+
+def _build_problem(task: Task) -> Any:
+    """hf-libero's problem class for the task, set up as its OffScreenRenderEnv does, but drawing nothing by itself."""
+    import libero.libero.envs.bddl_utils as bddl_utils
+    import robosuite
+    from libero.libero.envs import TASK_MAPPING
+
+    info = bddl_utils.get_problem_info(str(task.bddl_file))
+    return TASK_MAPPING[info["problem_name"]](
+        str(task.bddl_file),
+        robots=["Panda"],
+        controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
+        gripper_types="default",
+        initialization_noise=None,
+        use_camera_obs=False,
+        has_renderer=False,
+        has_offscreen_renderer=False,
+        control_freq=CONTROL_HZ,
+        horizon=1_000_000,
+        ignore_done=True,
+        hard_reset=False,
+        camera_names=list(CAMERAS),
+    )

@@ -1,0 +1,98 @@
+"""Pictures with their ground truth, out of one OpenGL context: colour and depth in one pass, geom ids in a second.
+
+robosuite's own segmentation picture overflows with numpy 2 (it multiplies 8-bit colours), so ids are decoded here.
+All pictures are upright and unmirrored. Letters in shapes: H/W pixels, G geoms of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import mujoco
+import numpy as np
+from vst_vla.envs.simulator import Simulator
+from vst_vla.vla.contracts import Array, unknown_name
+
+_HIDDEN_GROUP = 5  # never drawn: mujoco.MjvOption shows groups 0 to 2
+_LEAVE_OUT = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION)
+
+
+def draw_picture(simulator: Simulator, *, camera: str, size: int) -> tuple[Array, Array]:
+    """Colour (size,size,3) uint8 and depth (size,size) float32 in m along the camera's z axis."""
+    context = _aim(simulator, camera)
+    _render(context, size)
+    colour, buffer = _read(context, size)
+    visual, extent = simulator.sim.model.vis.map, simulator.sim.model.stat.extent
+    depth = visual.znear * extent / (1.0 - buffer * (1.0 - visual.znear / visual.zfar))
+    return colour, depth.astype(np.float32)
+
+
+def draw_geoms(simulator: Simulator, *, camera: str, size: int) -> Array:
+    """MuJoCo geom ids (size,size) int32, -1 where there is none."""
+    context = _aim(simulator, camera)
+    with _id_colours(context.scn):
+        _render(context, size)
+    colour, _ = _read(context, size)
+    table = np.full(context.scn.ngeom + 1, -1, dtype=np.int32)  # segment id + 1 -> geom id
+    for geom in context.scn.geoms[: context.scn.ngeom]:
+        if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+            table[geom.segid + 1] = geom.objid
+    code = colour.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.int32)
+    return table[np.where(code < len(table), code, 0)]
+
+
+@contextmanager
+def only(simulator: Simulator, *, geoms: Array) -> Iterator[None]:
+    """While open, only the chosen geoms (G,) bool are drawn."""
+    groups = simulator.sim.model._model.geom_group
+    before = groups.copy()
+    groups[~geoms] = _HIDDEN_GROUP
+    try:
+        yield
+    finally:
+        groups[:] = before
+
+
+@contextmanager
+def _id_colours(scene: Any) -> Iterator[None]:
+    """While open, geoms are drawn in flat colours that number them."""
+    flags = (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR)
+    before = {flag: scene.flags[flag] for flag in (*flags, *_LEAVE_OUT)}
+    for flag in before:
+        scene.flags[flag] = flag in flags
+    try:
+        yield
+    finally:
+        for flag, value in before.items():
+            scene.flags[flag] = value
+
+
+def _aim(simulator: Simulator, camera: str) -> Any:
+    """The offscreen context, with the scene as seen by the camera. Raises ValueError for an unknown camera."""
+    model, data = simulator.sim.model._model, simulator.sim.data._data
+    names = [model.camera(i).name for i in range(model.ncam)]
+    if camera not in names:
+        raise unknown_name("camera", camera, names)
+    simulator._ensure_context()
+    context = simulator.sim._render_context_offscreen
+    context.gl_ctx.make_current()
+    context.cam.type, context.cam.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, names.index(camera)
+    mujoco.mjv_updateScene(
+        model, data, context.vopt, context.pert, context.cam, mujoco.mjtCatBit.mjCAT_ALL, context.scn
+    )
+    return context
+
+
+def _render(context: Any, size: int) -> None:
+    if size > min(context.con.offWidth, context.con.offHeight):
+        context.update_offscreen_size(size, size)
+    mujoco.mjr_render(mujoco.MjrRect(0, 0, size, size), context.scn, context.con)
+
+
+def _read(context: Any, size: int) -> tuple[Array, Array]:
+    """Colour and depth buffer, top row first."""
+    colour, depth = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.float32)
+    mujoco.mjr_readPixels(colour, depth, mujoco.MjrRect(0, 0, size, size), context.con)
+    return colour[::-1], depth[::-1]

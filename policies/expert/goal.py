@@ -1,0 +1,39 @@
+"""A task's goal as a list of sub-goals, out of the BDDL file that LIBERO parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vst_vla.vla.contracts import near_miss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """One clause of a BDDL goal, such as `in(alphabet_soup_1, basket_1_contain_region)`."""
+
+    predicate: str
+    arguments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.predicate}({', '.join(self.arguments)})"
+
+
+def parse_goals(clauses: Sequence[Sequence[str]], *, predicates: Sequence[str]) -> list[Goal]:
+    """The clauses of `problem.parsed_problem["goal_state"]` in the order in which they are to be reached.
+
+    Args:
+        clauses: predicate and arguments of each clause; the goal is their conjunction.
+        predicates: the predicates for which the expert has a skill.
+
+    Raises:
+        ValueError: for a predicate without a skill.
+    """
+    goals = [Goal(predicate=name.lower(), arguments=tuple(arguments)) for name, *arguments in clauses]
+    for goal in goals:
+        if goal.predicate not in predicates:
+            raise ValueError(
+                f"the scripted expert has no skill for {goal}: {near_miss(goal.predicate, predicates)}; "
+                "pick a task whose goal uses these only"
+            )
+    return goals

@@ -1,0 +1,145 @@
+"""Picks an object up between two fingers and lets it go above an open container."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+
+from vst_vla.envs.simulator import Simulator
+from vst_vla.policies.expert.geometry import Box, Hand, box_of, hand_of, region_center, region_owner
+from vst_vla.policies.expert.motion import CLOSE, OPEN, servo
+from vst_vla.vla.contracts import Array
+
+FREE_NOISE, NEAR_NOISE = 0.25, 0.1
+HOME_HEADING = np.pi / 2
+"""Closing direction of LIBERO's start pose; of two sides that fit, the one turned least from it is taken."""
+SQUARE = 1.15  # sides whose widths differ by less than this factor are equally good
+FINGER_REACH = 0.04  # m of an object that fit between fingertip centre and palm
+FLOOR_GAP = 0.01  # m kept between an object's underside and the fingertip centre
+HOVER = 0.09  # m above the grasp from which the hand comes down
+FUNNEL = 4.0  # m of height kept for each metre beside the grasp
+NEAR = 0.05  # m from the grasp below which exploration noise is small
+CLOSE_ENOUGH = 0.01  # m from the grasp at which the fingers close
+CLOSING_STEPS = 6
+CLEARANCE = 0.03  # m between a carried object and the container's rim
+EARLY = 0.05  # m below the carrying height from which the hand already moves sideways
+ABOVE = 0.02  # m from the container's axis within which the fingers open
+RELEASE_STEPS = 20  # after which an object that did not land is picked up again
+SLIP = 0.04  # m an object may move in the hand before the grasp counts as lost
+
+
+class Phase(Enum):
+    """What the hand is about to do."""
+
+    REACH = "reach"
+    CLOSE = "close"
+    CARRY = "carry"
+    RELEASE = "release"
+
+
+class PickPlace:
+    """`in(item, region)` for an open container that stands upright.
+
+    Grasps across the object's narrow side at the end of a funnel, lifts it above the rim, lets go over the middle;
+    starts over from where the object is now when it slips out or misses.
+
+    Args:
+        item: the object's instance name.
+        region: the BDDL region it has to be in.
+    """
+
+    def __init__(self, *, item: str, region: str) -> None:
+        self.item = item
+        self.region = region
+        self.attempts = 1
+        self.phase = Phase.REACH
+        self._distance = np.inf  # m to the grasp
+        self._target = np.zeros(3)  # where the hand is held while the fingers close or open
+        self._heading = HOME_HEADING
+        self._held = np.zeros(3)  # from the fingertips to the object's centre when the fingers had closed
+        self._waited = 0  # steps in the present phase
+
+    @property
+    def noise_scale(self) -> float:
+        """Standard deviation of the noise that the present phase bears, in action units."""
+        near = self.phase in (Phase.CLOSE, Phase.RELEASE) or self._distance < NEAR
+        return NEAR_NOISE if near else FREE_NOISE
+
+    def act(self, simulator: Simulator) -> Array:
+        """The next action (7,)."""
+        hand, item = hand_of(simulator), box_of(simulator, self.item)
+        self._distance = float(np.linalg.norm(grasp_point(item) - hand.position))
+        self._choose_phase(simulator, hand, item)
+        self._waited += 1
+        match self.phase:
+            case Phase.REACH:
+                self._heading = grasp_heading(item)
+                self._target = _down_a_funnel(hand, grasp_point(item))
+            case Phase.CARRY:
+                self._target = self._towards_container(simulator, hand, item)
+        grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY) else OPEN
+        return servo(hand, position=self._target, heading=self._heading, grip=grip)
+
+    def _choose_phase(self, simulator: Simulator, hand: Hand, item: Box) -> None:
+        match self.phase:
+            case Phase.REACH if self._distance < CLOSE_ENOUGH:
+                self._enter(Phase.CLOSE)
+                self._target = grasp_point(item)
+            case Phase.CLOSE if self._waited >= CLOSING_STEPS:
+                self._enter(Phase.CARRY)
+                self._held = item.center - hand.position
+            case Phase.CARRY if np.linalg.norm(item.center - hand.position - self._held) > SLIP:
+                self._start_over()
+            case Phase.CARRY if self._is_above_container(simulator, hand, item):
+                self._enter(Phase.RELEASE)
+            case Phase.RELEASE if self._waited >= RELEASE_STEPS:
+                self._start_over()
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase, self._waited = phase, 0
+
+    def _start_over(self) -> None:
+        self._enter(Phase.REACH)
+        self.attempts += 1
+
+    def _towards_container(self, simulator: Simulator, hand: Hand, item: Box) -> Array:
+        """Straight up, then over the rim to the middle."""
+        above = self._drop_point(simulator, hand, item)
+        lifted = hand.position[2] > above[2] - EARLY
+        return above if lifted else np.array([*self._target[:2], above[2]])
+
+    def _is_above_container(self, simulator: Simulator, hand: Hand, item: Box) -> bool:
+        above = self._drop_point(simulator, hand, item)
+        return float(np.linalg.norm(above[:2] - hand.position[:2])) < ABOVE
+
+    def _drop_point(self, simulator: Simulator, hand: Hand, item: Box) -> Array:
+        """Where the hand lets go: the object's underside clears the rim."""
+        middle = region_center(simulator, self.region)
+        rim = box_of(simulator, region_owner(simulator, self.region)).top
+        hanging = hand.position[2] - item.bottom
+        return np.array([middle[0], middle[1], rim + CLEARANCE + hanging])
+
+
+def grasp_point(item: Box) -> Array:
+    """Where the fingertips close (3,) m: at the object's middle, or as deep as the palm allows when it is taller."""
+    height = max(item.center[2], item.top - FINGER_REACH, item.bottom + FLOOR_GAP)
+    return np.array([item.center[0], item.center[1], height])
+
+
+def grasp_heading(item: Box) -> float:
+    """Direction in rad in which the fingers close: across the narrow side; across the less turned one of a square."""
+    (narrow, heading), (wide, other) = item.sides()
+    headings = [heading, other] if wide < narrow * SQUARE else [heading]
+    return min((_nearest_turn(h) for h in headings), key=lambda h: abs(h - HOME_HEADING))
+
+
+def _nearest_turn(heading: float) -> float:
+    """The heading, or its opposite, that is at most a quarter turn from the start pose's."""
+    return HOME_HEADING + (heading - HOME_HEADING + np.pi / 2) % np.pi - np.pi / 2
+
+
+def _down_a_funnel(hand: Hand, grasp: Array) -> Array:
+    """The grasp, or above it: the further to the side the hand is, the higher it stays."""
+    beside = float(np.linalg.norm(grasp[:2] - hand.position[:2]))
+    return grasp + np.array([0.0, 0.0, min(HOVER, FUNNEL * max(0.0, beside - CLOSE_ENOUGH))])

@@ -1,0 +1,138 @@
+"""The folder in which finished demonstrations wait until the dataset is complete: `DIR.partial` beside `DIR`.
+
+Every file appears whole or not at all, so a kill at any moment leaves finished episodes only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vst_vla.policies.demo_episode import Recording
+from vst_vla.vla.contracts import Array
+
+SETTINGS = "settings.json"
+LOCK = "lock"
+
+
+class Staging:
+    """Finished episodes of one data set in the making.
+
+    Args:
+        folder: where they wait; made by `open`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def open(self, settings: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
+        """Holds the folder for this process; `restart` throws away what another run left.
+
+        Raises:
+            ValueError: another process holds it, it cannot be written to, or it was begun with other settings.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise ValueError(f"cannot write to '{self.folder}': {error.strerror}; choose another out=") from error
+        try:
+            self._lock(lock)
+            if restart:
+                self._clear()
+            self._check_settings(settings)
+            yield
+        finally:
+            os.close(lock)
+
+    def has(self, index: int) -> bool:
+        """Whether episode `index` is finished."""
+        return self._path(index).is_file()
+
+    def put(self, index: int, recording: Recording) -> None:
+        """Stores an episode. Raises OSError, leaving no trace of it, when the disk is full."""
+        arrays: dict[str, Array] = {"states": recording.states, "actions": recording.actions}
+        for key, files in recording.images.items():
+            arrays[f"png:{key}"] = np.frombuffer(b"".join(files), dtype=np.uint8)
+            arrays[f"length:{key}"] = np.array([len(file) for file in files])
+        scalars = {name: getattr(recording, name) for name in ("task", "task_id", "init_state", "tries", "steps")}
+        arrays["scalars"] = np.array(json.dumps(scalars))
+        fresh = self._path(index).with_suffix(f".{os.getpid()}.fresh")
+        try:
+            with fresh.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path(index))
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def get(self, index: int) -> Recording:
+        """A finished episode."""
+        with np.load(self._path(index), allow_pickle=False) as stored:
+            images = {
+                name.removeprefix("png:"): _split(stored[name], stored[name.replace("png:", "length:")])
+                for name in stored.files
+                if name.startswith("png:")
+            }
+            scalars = json.loads(str(stored["scalars"]))
+            return Recording(**scalars, states=stored["states"], actions=stored["actions"], images=images)
+
+    def remove(self) -> None:
+        """Deletes the folder: its episodes are in the data set now."""
+        shutil.rmtree(self.folder)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"episode-{index:06d}.npz"
+
+    def _lock(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(lock, 32, 0).decode() or "unknown"
+            raise ValueError(
+                f"process {owner} is already writing to '{self.folder}': wait for it, or choose another out="
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        path = self.folder / SETTINGS
+        if not path.exists():
+            fresh = path.with_suffix(".fresh")
+            fresh.write_text(json.dumps(settings, indent=1))
+            fresh.replace(path)
+            return
+        difference = first_difference(settings, json.loads(path.read_text()))
+        if difference:
+            raise ValueError(
+                f"'{self.folder}' was begun with {difference}: run with its settings, choose another out=, "
+                "or throw it away with overwrite=true"
+            )
+
+
+def first_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
+    """The first setting on which two runs differ, such as "seed=0, not 1", or None."""
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            return f"{key}={found.get(key)}, not {wanted.get(key)}"
+    return None
+
+
+def _split(joined: Array, lengths: Array) -> list[bytes]:
+    ends = np.cumsum(lengths)
+    return [joined[end - length : end].tobytes() for end, length in zip(ends, lengths, strict=True)]

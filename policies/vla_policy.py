@@ -1,0 +1,85 @@
+"""A trained vision-language-action model as a policy. Letters: B batch, C chunk, A action."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from vst_vla.vla.contracts import ActionSpec, Array, Observation, StateSpec
+from vst_vla.vla.inference import build_inference
+from vst_vla.vla.model import VLAModel
+
+HASHED_FILES = ("*.safetensors", "config.json", "norm_stats.json", "vst_vla.json")
+
+
+class VLAPolicy:
+    """Acts with a checkpoint folder, through the transforms and statistics that are stored in it.
+
+    Stateless: a reply depends on its observation alone, so one policy serves many episodes at once. A batch may differ
+    from single calls by rounding (about 1e-6 in float32). On the CPU all of torch's threads are used: the workers of a
+    rollout wait while the policy infers.
+
+    Args:
+        folder: a checkpoint that `vst-vla train` wrote with a head.
+        device: a torch device, or "auto" for the GPU where there is one.
+        replan: actions kept of every predicted chunk, None for all.
+
+    Raises:
+        ValueError: for a folder that holds no policy, a `replan` outside the chunk, or a device that is not there.
+    """
+
+    def __init__(self, folder: str | Path, *, device: str = "auto", replan: int | None = None) -> None:
+        model = VLAModel.load(folder, device=choose_device(device))
+        assert model.spec is not None  # load refuses a folder without one
+        if replan is not None and not 1 <= replan <= model.spec.chunk:
+            raise ValueError(
+                f"replan is {replan}, expected 1 to {model.spec.chunk}, the actions that '{folder}' predicts"
+            )
+        self.action_spec: ActionSpec = model.spec.action
+        self.state_spec: StateSpec | None = model.spec.state
+        self.chunk: int = replan or model.spec.chunk
+        self.checkpoint = checkpoint_hash(Path(folder))
+        self._model = model
+        self._pipeline = build_inference(model)
+
+    def infer(self, observation: Observation) -> dict[str, Array]:
+        """One observation -> {"actions": (C, A) float32} in physical units."""
+        return self.infer_batch([observation])[0]
+
+    def infer_batch(self, observations: Sequence[Observation]) -> list[dict[str, Array]]:
+        """B observations in one forward pass.
+
+        Raises:
+            ValueError: for an observation that lacks what the model looks at.
+        """
+        with torch.inference_mode():
+            predicted = self._model.predict(self._pipeline.inputs(observations))
+        return [{"actions": chunk[: self.chunk]} for chunk in self._pipeline.actions(predicted)]
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name, "auto" for the GPU where there is one. Raises ValueError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device '{name}': expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"no device '{name}' here, {torch.cuda.device_count()} GPUs found: use device=cpu or auto")
+    return device
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """The first 12 hex digits of a SHA-256 over the names and contents of the files that decide what a policy does."""
+    total = hashlib.sha256()
+    for path in sorted({path for pattern in HASHED_FILES for path in folder.glob(pattern)}):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.name} {content}\n".encode())
+    return total.hexdigest()[:12]

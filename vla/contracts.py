@@ -1,0 +1,181 @@
+"""Types that every folder shares: observations, conventions as data, the policy protocol, ground truth. Numpy only.
+
+Letters in shapes: N envs, B batch, K cameras, H/W pixels, S state, A action, C chunk, O objects.
+
+The robot sample, from the environment to the model, in LeRobot's key names. Nothing is ever re-packed:
+
+    key                          dtype    shape     range, unit
+    observation.images.image     uint8    (H,W,3)   RGB, upright, agent view
+    observation.images.image2    uint8    (H,W,3)   RGB, upright, wrist view
+    observation.state            float32  (8,)      end effector xyz in m, axis-angle in rad, two finger positions in m
+    action                       float32  (7,)      delta xyz, delta axis-angle, gripper (-1 open, +1 close), in [-1, 1]
+                                          (C,7)     the same, as an action chunk in training samples
+    action_is_pad                bool     (C,)      true where a chunk runs past its episode's end (training only)
+    task                         str                the instruction in plain words
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+IMAGE_KEY = "observation.images.image"
+WRIST_IMAGE_KEY = "observation.images.image2"
+IMAGE_KEYS = (IMAGE_KEY, WRIST_IMAGE_KEY)
+STATE_KEY = "observation.state"
+ACTION_KEY = "action"
+ACTION_IS_PAD_KEY = "action_is_pad"
+TASK_KEY = "task"
+
+Array = NDArray[Any]
+Observation = dict[str, Any]
+"""One robot sample without its action, keyed as in the module's table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateSpec:
+    """What one state vector means. Compared between data, policy and environment before the first step."""
+
+    names: tuple[str, ...]
+    rotation: str
+
+    @property
+    def dim(self) -> int:
+        return len(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionSpec:
+    """What one action vector means. Compared between data, policy and environment before the first step."""
+
+    names: tuple[str, ...]
+    low: float
+    high: float
+    frame: str
+    rotation: str
+    gripper: str
+
+    @property
+    def dim(self) -> int:
+        return len(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def check(self, action: Array) -> None:
+        """Raises ValueError unless `action` (..., A) is finite, of the spec's width and inside its range."""
+        if action.shape[-1:] != (self.dim,):
+            raise ValueError(
+                f"action has shape {action.shape}, expected (..., {self.dim}) for {', '.join(self.names)}"
+            )
+        if not np.isfinite(action).all():
+            bad = self.names[int(np.argwhere(~np.isfinite(action))[0][-1])]
+            raise ValueError(f"action holds a NaN or infinity in '{bad}': send finite numbers only")
+        outside = (action < self.low - 1e-6) | (action > self.high + 1e-6)
+        if outside.any():
+            where = tuple(np.argwhere(outside)[0])
+            raise ValueError(
+                f"action '{self.names[int(where[-1])]}' is {action[where]:.4g}, expected [{self.low:g}, {self.high:g}]: "
+                "clip it, or check the normalisation statistics"
+            )
+
+    def clip(self, action: Array) -> Array:
+        """The action (..., A) moved inside the spec's range."""
+        return np.clip(action, self.low, self.high)
+
+
+def require_same_spec(
+    ours: StateSpec | ActionSpec, theirs: StateSpec | ActionSpec, *, ours_name: str, theirs_name: str
+) -> None:
+    """Raises ValueError naming the first convention on which two specs differ, with both values."""
+    a, b = ours.to_dict(), theirs.to_dict()
+    for key, value in a.items():
+        if value != b.get(key):
+            raise ValueError(f"{key} differs: {ours_name} has {value!r}, {theirs_name} has {b.get(key)!r}")
+
+
+LIBERO_STATE = StateSpec(
+    names=("x", "y", "z", "rx", "ry", "rz", "finger_left", "finger_right"),
+    rotation="axis-angle from the xyzw quaternion, no sign canonicalisation, rad",
+)
+LIBERO_ACTION = ActionSpec(
+    names=("dx", "dy", "dz", "drx", "dry", "drz", "gripper"),
+    low=-1.0,
+    high=1.0,
+    frame="delta in the robot base frame; 1 is 0.05 m or 0.5 rad a control step",
+    rotation="axis-angle",
+    gripper="-1 open, +1 close",
+)
+STILL_ACTION: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+"""No motion, gripper open: what LIBERO's own scripts send while the scene settles."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Something that chooses actions in physical units of its `action_spec`."""
+
+    action_spec: ActionSpec
+
+    def infer(self, observation: Observation) -> dict[str, Array]:
+        """One observation -> {"actions": (C, A) float32}."""
+        ...
+
+    def infer_batch(self, observations: Sequence[Observation]) -> list[dict[str, Array]]:
+        """Many observations at once; the same result as `infer` on each."""
+        ...
+
+    def reset(self) -> None:
+        """Forgets the running episode."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SceneState:
+    """Ground truth of one simulated moment, seen by K cameras.
+
+    World axes are MuJoCo's (z up, metres); with `mirrored`, y is negated, so that the left-right mirrored pictures that
+    policies see are ordinary pictures of a right-handed world (`envs/scene.py` has the rule). Cameras are in OpenCV axes
+    (x right, y down, z forward). Images, depth and instances are upright; pixel (row r, column c) has its centre at
+    (c + 0.5, r + 0.5). `instances` holds 0 for background and robot and o + 1 for object o.
+    An object's pose is that of its box: the box centre, with axes along the box sides.
+    """
+
+    names: tuple[str, ...]  # (O,) unique instance names, such as "alphabet_soup_1"
+    categories: tuple[str, ...]  # (O,) spoken names, such as "alphabet soup"
+    poses: Array  # (O,4,4) world, m
+    half_extents: Array  # (O,3) m
+    visible: Array  # (K,O) float32, visible pixels divided by pixels when nothing else is drawn; 0 when out of view
+    cameras: tuple[str, ...]  # (K,)
+    images: Array  # (K,H,W,3) uint8
+    depth: Array  # (K,H,W) float32, m along the camera's z axis
+    instances: Array  # (K,H,W) int16
+    intrinsics: Array  # (K,3,3) pixels
+    world_to_camera: Array  # (K,4,4)
+    task: str
+    source: str  # where it came from: suite, task, initial state, step
+    mirrored: bool = False  # left and right as in `Observation`'s pictures, geometry included
+
+    @property
+    def num_objects(self) -> int:
+        return len(self.names)
+
+
+def near_miss(name: str, choices: Iterable[str]) -> str:
+    """A hint such as "did you mean 'libero_goal'? choices: ..." for an error message."""
+    options = list(choices)
+    close = difflib.get_close_matches(name, options, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}choices: {', '.join(options)}"
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str]) -> ValueError:
+    """The error for a name outside a fixed list, with a near-miss hint."""
+    return ValueError(f"unknown {kind} '{name}': {near_miss(name, choices)}")

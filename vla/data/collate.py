@@ -1,0 +1,107 @@
+"""Samples to model batches: token ids with expanded images, labels, action slots, patches.
+
+A batch holds robot rows or question rows, never both: each kind is padded to its own longest row, so that short robot
+prompts do not pay for long answers. One optimiser step sees a batch of each.
+Letters: B batch, L tokens, P patches, N images, S state, C chunk, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Qwen2_5_VLProcessor
+
+from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array
+from vst_vla.vla.prompt import Encoded, encode, record_messages, robot_messages
+
+Batch = dict[str, torch.Tensor]
+
+
+class Collator:
+    """Builds batches for one processor.
+
+    Args:
+        processor: the backbone's.
+        image_keys: the policy's cameras, in order; empty when only questions are batched.
+        num_slots: how many tokens the action head asks for at the end of a robot prompt.
+        max_tokens: longest row; a longer question is an error naming it.
+    """
+
+    def __init__(
+        self,
+        processor: Qwen2_5_VLProcessor,
+        *,
+        image_keys: Sequence[str] = (),
+        num_slots: int = 0,
+        max_tokens: int = 4096,
+    ) -> None:
+        self.processor = processor
+        self.image_keys = tuple(image_keys)
+        self.num_slots = num_slots
+        self.max_tokens = max_tokens
+        self._merge = int(processor.image_processor.merge_size) ** 2
+        self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
+
+    def robot(self, samples: Sequence[dict[str, Any]]) -> Batch:
+        """Transformed robot samples -> batch with slot_mask, state (B,S), actions (B,C,A), action_is_pad (B,C)."""
+        pictures = [sample[key] for sample in samples for key in self.image_keys]
+        batch, counts = self._pictures(pictures)
+        per_row = np.reshape(counts, (len(samples), -1))
+        rows = [self._robot_prompt(s[TASK_KEY], tuple(c)) for s, c in zip(samples, per_row.tolist(), strict=True)]
+        batch |= self._pad(rows, num_slots=self.num_slots)
+        batch["state"] = torch.from_numpy(np.stack([sample[STATE_KEY] for sample in samples]))
+        if ACTION_KEY in samples[0]:
+            batch["actions"] = torch.from_numpy(np.stack([sample[ACTION_KEY] for sample in samples]))
+            batch["action_is_pad"] = torch.from_numpy(np.stack([sample[ACTION_IS_PAD_KEY] for sample in samples]))
+        return batch
+
+    def questions(self, records: Sequence[dict[str, Any]]) -> Batch:
+        """Spatial records, their pictures as arrays of the final size -> batch with labels on the answers.
+
+        Raises:
+            ValueError: for a record longer than `max_tokens`.
+        """
+        batch, counts = self._pictures([picture for record in records for picture in record["images"]])
+        left = iter(counts)
+        rows = [self._encode_record(r, [next(left) for _ in r["images"]]) for r in records]
+        return batch | self._pad(rows, num_slots=0)
+
+    def _encode_robot(self, task: str, counts: tuple[int, ...]) -> Encoded:
+        messages = robot_messages(task, num_images=len(counts))
+        return encode(messages, tokenizer=self.processor.tokenizer, image_tokens=counts, add_generation_prompt=True)
+
+    def _encode_record(self, record: dict[str, Any], counts: list[int]) -> Encoded:
+        row = encode(record_messages(record), tokenizer=self.processor.tokenizer, image_tokens=counts)
+        if len(row.input_ids) > self.max_tokens:
+            raise ValueError(f"record '{record['id']}' has {len(row.input_ids)} tokens, at most {self.max_tokens} fit")
+        return row
+
+    def _pictures(self, pictures: Sequence[Array]) -> tuple[Batch, list[int]]:
+        """Patches (P, 3*2*14*14) and grids (N,3) of pictures already at a multiple of 28 pixels; tokens of each."""
+        if not pictures:
+            return {}, []
+        images = [torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1) for p in pictures]
+        made = self.processor.image_processor(images, do_resize=False, return_tensors="pt")
+        counts = (made["image_grid_thw"].prod(dim=1) // self._merge).tolist()
+        return {"pixel_values": made["pixel_values"], "image_grid_thw": made["image_grid_thw"]}, counts
+
+    def _pad(self, rows: Sequence[Encoded], *, num_slots: int) -> Batch:
+        """Right-padded ids, mask, labels and modality (B,L); slots follow each row's own prompt."""
+        lengths = [len(row.input_ids) + num_slots for row in rows]
+        shape = (len(rows), max(lengths))
+        filler = int(self.processor.tokenizer.pad_token_id)
+        ids, labels = np.full(shape, filler), np.full(shape, -100)
+        mask, modality, slots = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+        for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            end = length - num_slots
+            ids[i, :end], labels[i, :end], modality[i, :end] = row.input_ids, row.labels, row.mm_token_type_ids
+            mask[i, :length] = 1
+            slots[i, end:length] = True
+        batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "mm_token_type_ids": modality}
+        if num_slots:
+            batch["slot_mask"] = slots
+        return {key: torch.from_numpy(value) for key, value in batch.items()}

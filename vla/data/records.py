@@ -1,0 +1,259 @@
+"""Spatial questions in VST's parquet record format: writing it, and reading it with random access. Plain pyarrow.
+
+One row is one conversation. Columns, as in VST's released files (https://github.com/Yangr116/VST), which mix with ours:
+
+    column          parquet type                             content
+    conversations   list<struct<from: string, value: string>>  "human" and "gpt" by turns
+    id              string
+    data_source     string                                   where the row comes from
+    images          list<struct<bytes: binary, path: string>>  encoded pictures (PNG, JPEG, ...)
+    type            string                                   "bbox_3d", "mm_qa", "text"; "thought_..." reasons first
+    meta_info       string                                   JSON: [{width, height, resized_width, resized_height}, ...]
+
+Letters in shapes: H/W pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from vst_vla.vla.contracts import Array
+
+Record = dict[str, Any]
+
+SCHEMA = pa.schema(
+    [
+        ("conversations", pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))),
+        ("id", pa.string()),
+        ("data_source", pa.string()),
+        ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
+        ("type", pa.string()),
+        ("meta_info", pa.string()),
+    ]
+)
+COLUMNS = tuple(SCHEMA.names)
+CACHED_GROUPS = 64
+"""Row groups that a reader keeps in memory: all of a small dataset, a window of a large one."""
+
+log = logging.getLogger(__name__)
+
+
+def write_records(path: Path, *, records: Iterable[Mapping[str, Any]]) -> int:
+    """Writes one parquet file, whole or not at all; returns its number of rows.
+
+    Args:
+        path: the file to make; its folder is made too.
+        records: rows with the module's columns; `meta_info` as JSON text or as a list.
+
+    Raises:
+        ValueError: a row lacks a column.
+    """
+    rows = [_row(record) for record in records]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(table, partial, row_group_size=256, dictionary_pagesize_limit=64 << 20)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(rows)
+
+
+class SpatialRecords(Sequence[Record]):
+    """Random access to one or more parquet files, folders of them, or both.
+
+    An item is a dict: id, data_source, type (str), conversations (list of {from, value}), images (list of (H,W,3) uint8
+    RGB arrays), meta_info (list of dicts).
+
+    A row that cannot be used (a broken picture, an empty conversation, a video) is never silent: it is left out,
+    counted and named in `skipped`. With `verify`, every row is decoded once at opening and such rows are not part of
+    the sequence; without, which suits hundreds of thousands of rows, the next usable row stands in when one is met.
+
+    Args:
+        paths: parquet files and folders; a folder stands for its `*.parquet`, sorted, subfolders included.
+        verify: decode every row at opening (about 1 ms for a small picture).
+
+    Attributes:
+        skipped: (file, row in that file, reason) of every unusable row met so far.
+
+    Raises:
+        ValueError: no parquet file there, a file that is not parquet, a missing column, or no usable row.
+    """
+
+    def __init__(self, paths: str | Path | Sequence[str | Path], *, verify: bool = True) -> None:
+        self.files = _expand([paths] if isinstance(paths, str | Path) else paths)
+        self.skipped: list[tuple[Path, int, str]] = []
+        self._starts, self._groups = _index(self.files)
+        self._read_group = lru_cache(maxsize=CACHED_GROUPS)(_read_group)
+        self._rows: Sequence[int] = range(self._starts[-1])
+        if verify:
+            self._rows = [row for row in self._rows if self._record(row) is not None]
+        if not self._rows:
+            first = f", the first because {self.skipped[0][2]}" if self.skipped else ""
+            raise ValueError(
+                f"no usable row in {self.files[0]} and {len(self.files) - 1} more files: "
+                f"{len(self.skipped)} skipped{first}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The record at `index`; of a slice, a list."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"record {index} is out of range: there are {len(self)}")
+        for step in range(len(self)):
+            record = self._record(self._rows[(index + step) % len(self)])
+            if record is not None:
+                return record
+        raise ValueError(f"none of the {len(self)} rows in {self.files[0]} and its siblings can be used")
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[i] for i in range(len(self)))
+
+    def texts(self) -> Iterator[str]:
+        """Every turn's text, for training a tokenizer; no picture is decoded."""
+        for row in self._rows:
+            yield from (turn["value"] for turn in self._raw(row)["conversations"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the cache behind, so that data loader workers receive a small object."""
+        return {key: value for key, value in self.__dict__.items() if key != "_read_group"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._read_group = lru_cache(maxsize=CACHED_GROUPS)(_read_group)
+
+    def _locate(self, row: int) -> tuple[int, int, int]:
+        """(file, row group, row in that group) of a row counted over all files."""
+        slot = bisect_right(self._starts, row) - 1
+        file, group = self._groups[slot]
+        return file, group, row - self._starts[slot]
+
+    def _raw(self, row: int) -> Record:
+        file, group, offset = self._locate(row)
+        table = self._read_group(self.files[file], group)
+        return {name: table.column(name)[offset].as_py() for name in COLUMNS}
+
+    def _record(self, row: int) -> Record | None:
+        """The row decoded; None, counted and logged at the first refusal, when it cannot be."""
+        try:
+            return decode(self._raw(row))
+        except ValueError as error:
+            self._skip(row, str(error))
+            return None
+
+    def _skip(self, row: int, reason: str) -> None:
+        file = self._locate(row)[0]
+        first = next(start for start, (f, _) in zip(self._starts, self._groups, strict=False) if f == file)
+        entry = (self.files[file], row - first, reason)
+        if entry not in self.skipped:
+            self.skipped.append(entry)
+            log.warning("skipping row %d of %s: %s (%d skipped)", entry[1], entry[0], reason, len(self.skipped))
+
+
+def decode(raw: Mapping[str, Any]) -> Record:
+    """One row as stored -> the record that `SpatialRecords` yields.
+
+    Raises:
+        ValueError: naming the row's id and what is wrong with it.
+    """
+    name = raw["id"]
+    turns = raw["conversations"] or []
+    if not turns or any(not turn or not turn.get("from") or turn.get("value") is None for turn in turns):
+        raise ValueError(f"record '{name}' has no conversation of {{from, value}} turns")
+    kind = raw["type"] or "mm_qa"
+    if "video" in kind:
+        raise ValueError(f"record '{name}' is of type '{kind}', expected pictures or text")
+    images = [] if kind == "text" else [_picture(image, name) for image in raw["images"] or []]
+    return {**raw, "type": kind, "images": images, "meta_info": _meta(raw["meta_info"], name)}
+
+
+def encode_png(image: Array) -> bytes:
+    """A picture (H,W,3) uint8 as PNG; the same picture gives the same bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _row(record: Mapping[str, Any]) -> Record:
+    missing = [name for name in COLUMNS if name not in record]
+    if missing:
+        raise ValueError(
+            f"record '{record.get('id', '?')}' lacks {', '.join(missing)}: a row needs {', '.join(COLUMNS)}"
+        )
+    meta = record["meta_info"]
+    return {
+        **{name: record[name] for name in COLUMNS},
+        "meta_info": meta if isinstance(meta, str) else json.dumps(meta),
+    }
+
+
+def _picture(image: Mapping[str, Any] | None, name: str) -> Array:
+    data = image and image.get("bytes")
+    if not data:
+        raise ValueError(f"record '{name}' has a picture without bytes")
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return np.asarray(opened.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"record '{name}' has a picture that cannot be decoded ({type(error).__name__})") from error
+
+
+def _meta(text: str | None, name: str) -> list[Any]:
+    try:
+        meta = json.loads(text or "[]")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"record '{name}' has a meta_info that is not JSON") from error
+    return meta if isinstance(meta, list) else [meta]
+
+
+def _expand(paths: Sequence[str | Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        found = [file for file in found if not file.name.startswith(".")]
+        if not found or not found[0].is_file():
+            raise ValueError(f"no parquet file at '{path}': give a file, or a folder made by `vst-vla qa`")
+        files += found
+    if not files:
+        raise ValueError("no parquet file given: name at least one file or folder")
+    return files
+
+
+def _index(files: Sequence[Path]) -> tuple[list[int], list[tuple[int, int]]]:
+    """First row of every row group, with the total at the end; and each group's (file, number in that file)."""
+    starts, groups = [0], []
+    for number, path in enumerate(files):
+        try:
+            file = pq.ParquetFile(path)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"'{path}' is not a parquet file, or was cut short: make it again") from error
+        with file:
+            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            if missing:
+                raise ValueError(f"'{path}' lacks column {', '.join(missing)}: expected {', '.join(COLUMNS)}")
+            for group in range(file.num_row_groups):
+                groups.append((number, group))
+                starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    return starts, groups
+
+
+def _read_group(path: Path, group: int) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read_row_group(group, columns=list(COLUMNS))

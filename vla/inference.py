@@ -1,0 +1,63 @@
+"""From observations to a model's batch and back to physical actions: the transforms of training, run for acting.
+
+Letters: B batch, C chunk, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from vst_vla.vla.contracts import STATE_KEY, TASK_KEY, Array, Observation
+from vst_vla.vla.data.collate import Batch, Collator
+from vst_vla.vla.model import VLAModel
+from vst_vla.vla.transforms import apply, build_transforms
+
+
+class InferencePipeline:
+    """Input and output side of one loaded policy.
+
+    Args:
+        model: a policy as `VLAModel.load` returns it.
+    """
+
+    def __init__(self, model: VLAModel) -> None:
+        assert model.spec is not None and model.norm_stats is not None and model.head is not None
+        self.spec = model.spec
+        self._transforms = build_transforms(model.spec, stats=model.norm_stats)
+        self._actions = model.spec.action_normalizer(model.norm_stats)
+        slots = int(model.head.num_slots)
+        self._collator = Collator(model.processor, image_keys=model.spec.image_keys, num_slots=slots)
+
+    def inputs(self, observations: Sequence[Observation]) -> Batch:
+        """B observations -> a robot batch.
+
+        Raises:
+            ValueError: for an observation that lacks a key or has a picture or state of another form.
+        """
+        for observation in observations:
+            self._check(observation)
+        return self._collator.robot([apply(self._transforms, observation) for observation in observations])
+
+    def actions(self, normalised: torch.Tensor) -> list[Array]:
+        """(B,C,A) normalised -> B chunks (C,A) float32 in physical units, inside the action spec's range."""
+        physical = self._actions.denormalize(normalised.float().cpu()).numpy()
+        return [self.spec.action.clip(chunk) for chunk in physical]
+
+    def _check(self, observation: Observation) -> None:
+        wanted = [*self.spec.image_keys, TASK_KEY, *([STATE_KEY] if self.spec.state else [])]
+        for key in wanted:
+            if key not in observation:
+                raise ValueError(f"observation has no '{key}', expected {', '.join(wanted)}: found {', '.join(observation)}")
+        for key in self.spec.image_keys:
+            image = observation[key]
+            if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype) != "uint8":
+                raise ValueError(f"'{key}' is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+        if not str(observation[TASK_KEY]).strip():
+            raise ValueError("the task is empty: say in words what the robot should do")
+
+
+def build_inference(model: VLAModel) -> InferencePipeline:
+    """The pipeline of a loaded policy."""
+    return InferencePipeline(model)

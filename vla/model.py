@@ -1,0 +1,216 @@
+"""The policy network: a Qwen2.5-VL backbone with one action head, trained on robot rows and on spatial questions.
+
+Letters in shapes: B batch, L tokens, D hidden, K slots, P patches, N images, S state, C chunk, A action.
+
+A batch, right padded, is all robot rows or all conversations:
+
+    key                     shape    meaning
+    input_ids               (B,L)    token ids
+    attention_mask          (B,L)    0 on padding
+    labels                  (B,L)    next-token targets, -100 elsewhere; conversations only
+    pixel_values            (P,1176) patches of the N images in row order, as Qwen's image processor makes them
+    image_grid_thw          (N,3)    each image's grid in patches
+    slot_mask               (B,L)    bool, K true a row, after the prompt; its presence makes a robot batch
+    state                   (B,S)    normalised; when the policy has a state
+    actions, action_is_pad  (B,C,A), (B,C)    normalised; for the loss
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import Qwen2_5_VLConfig
+
+from vst_vla.vla.backbone import Backbone, load_backbone
+from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, merged_weights, replacing
+from vst_vla.vla.heads import make_head
+from vst_vla.vla.normalize import NormStats
+from vst_vla.vla.prompt import IGNORED
+from vst_vla.vla.spec import ModelSpec
+from vst_vla.vla.vision import encode_images, rope_positions
+
+Batch = Mapping[str, Any]
+
+
+class VLAModel(nn.Module):
+    """Backbone and action head behind two verbs, `forward` (loss) and `predict`.
+
+    Args:
+        backbone: the vision-language model and its processor.
+        spec: what the policy is; its head is built from `spec.head`. None makes a model for conversations only.
+        norm_stats: the data's statistics, saved with the weights.
+
+    Raises:
+        ValueError: statistics that do not fit the spec.
+    """
+
+    accepts_loss_kwargs = False  # transformers.Trainer: the loss is a mean over this batch
+
+    def __init__(
+        self, backbone: Backbone, *, spec: ModelSpec | None = None, norm_stats: NormStats | None = None
+    ) -> None:
+        super().__init__()
+        if spec is not None and norm_stats is not None:
+            spec.check(norm_stats)
+        self.vlm = backbone.model
+        self.processor = backbone.processor
+        self.spec, self.norm_stats = spec, norm_stats
+        self.head = None if spec is None else _head(spec, hidden_dim=backbone.hidden_dim)
+        self.camera_embedding = None if spec is None else _camera_embedding(spec, hidden_dim=backbone.hidden_dim)
+
+    @property
+    def config(self) -> Qwen2_5_VLConfig:
+        """The backbone's configuration."""
+        return self.vlm.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.vlm.device
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Recomputes activations in the backward pass, for less memory."""
+        self.vlm.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+
+    def gradient_checkpointing_disable(self) -> None:
+        self.vlm.gradient_checkpointing_disable()
+
+    def forward(self, **batch: Any) -> dict[str, torch.Tensor]:
+        """{"loss": scalar, detached scalars to log}: the head's loss on robot rows, cross-entropy on conversations."""
+        if "slot_mask" not in batch:
+            return self._language_loss(batch)
+        head = self._require_head()
+        return head.loss(self._slot_states(batch), actions=batch["actions"], action_is_pad=batch["action_is_pad"])
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> torch.Tensor:
+        """Normalised action chunks (B,C,A) float32 for a robot batch on any device."""
+        head = self._require_head()
+        moved = {key: value.to(self.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
+        return head.predict(self._slot_states(moved))
+
+    def encode(self, batch: Batch) -> torch.Tensor:
+        """Hidden states (B,L,D) after the last layer's norm; positions on padding are meaningless."""
+        grids = tuple(tuple(grid) for grid in batch["image_grid_thw"].tolist()) if "image_grid_thw" in batch else ()
+        ids = batch["input_ids"]
+        image_mask = ids == self.config.image_token_id
+        embeds = self.vlm.get_input_embeddings()(ids)
+        if grids:
+            visual = encode_images(self.vlm.model.visual, batch["pixel_values"], grids=grids)
+            if "slot_mask" in batch and self.camera_embedding is not None:
+                visual = visual + self._camera_offsets(grids).to(visual.dtype)
+            embeds = embeds.masked_scatter(image_mask[..., None], visual.to(embeds.dtype))
+        if "slot_mask" in batch:
+            slots = self._require_head().slots(batch.get("state"), batch_size=len(ids))
+            embeds = embeds.masked_scatter(batch["slot_mask"][..., None], slots.to(embeds.dtype))
+        positions = rope_positions(image_mask, grids=grids, merge=self._merge, attention_mask=batch["attention_mask"])
+        # Right padding under a causal mask is never attended to by a real token, so no mask is needed.
+        output = self.vlm.model.language_model(inputs_embeds=embeds, position_ids=positions, use_cache=False)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def save(self, folder: str | Path) -> None:
+        """Writes one self-contained folder, whole or not at all; see `checkpoint` for its files.
+
+        LoRA adapters are folded into the weights. Without a head, the folder is a plain Qwen2.5-VL checkpoint.
+
+        Raises:
+            ValueError: the folder holds something else, or a policy has no statistics.
+            OSError: the disk refused; an earlier checkpoint there is untouched.
+        """
+        if self.spec is not None and self.norm_stats is None:
+            raise ValueError("the policy has no normalisation statistics, expected norm_stats: pass them to VLAModel")
+        with replacing(Path(folder)) as fresh:
+            self.vlm.save_pretrained(fresh, state_dict=merged_weights(self.vlm))
+            self.processor.save_pretrained(fresh)
+            if self.spec is not None and self.norm_stats is not None:
+                save_file(self._own_weights(), fresh / HEAD_FILE)
+                (fresh / SPEC_FILE).write_text(self.spec.to_json(), encoding="utf-8")
+                (fresh / STATS_FILE).write_text(self.norm_stats.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: str | torch.dtype = "auto",
+        attention: str = "sdpa",
+    ) -> VLAModel:
+        """Reads a folder that `save` wrote with a head, ready to act.
+
+        Raises:
+            ValueError: no such folder, a backbone without a head, or statistics or head weights that do not fit.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ValueError(f"no checkpoint folder at '{folder}': check the path, or train one with `vst-vla train`")
+        if not (folder / SPEC_FILE).is_file():
+            raise ValueError(
+                f"'{folder}' has no action head ({SPEC_FILE} is missing): train one with `vst-vla train backbone.name={folder} data.robot=…`"
+            )
+        spec = ModelSpec.from_json((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        stats = NormStats.load(folder / STATS_FILE)
+        spec.check(stats)
+        model = cls(load_backbone(str(folder), dtype=dtype, attention=attention), spec=spec, norm_stats=stats)
+        model._load_own_weights(folder / HEAD_FILE)
+        return model.to(device).eval()
+
+    @property
+    def _merge(self) -> int:
+        return int(self.config.vision_config.spatial_merge_size)
+
+    def _require_head(self) -> Any:
+        if self.head is None:
+            raise ValueError("robot rows reached a model without an action head: pass a spec to VLAModel")
+        return self.head
+
+    def _slot_states(self, batch: Batch) -> torch.Tensor:
+        """Hidden states at the slots, (B,K,D)."""
+        mask = batch["slot_mask"]
+        return self.encode(batch)[mask].unflatten(0, (len(mask), -1))
+
+    def _language_loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Mean cross-entropy of the targets; the vocabulary's logits are computed at those positions only."""
+        targets = batch["labels"][:, 1:]
+        wanted = targets != IGNORED
+        targets = targets[wanted]
+        logits = self.vlm.lm_head(self.encode(batch)[:, :-1][wanted]).float()
+        accuracy = (logits.detach().argmax(-1) == targets).float().mean()
+        loss = F.cross_entropy(logits, targets)
+        return {"loss": loss, "token_accuracy": accuracy, "language_loss": loss.detach()}
+
+    def _camera_offsets(self, grids: tuple[tuple[int, ...], ...]) -> torch.Tensor:
+        """Each visual token's camera vector, (V,D); the cameras of a row come in the spec's order."""
+        assert self.camera_embedding is not None
+        cameras = torch.arange(len(grids), device=self.device) % len(self.camera_embedding)
+        counts = torch.tensor([t * h * w // self._merge**2 for t, h, w in grids], device=self.device)
+        return self.camera_embedding[cameras.repeat_interleave(counts)]
+
+    def _own_weights(self) -> dict[str, torch.Tensor]:
+        """Weights that are not the backbone's."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("vlm.")}
+
+    def _load_own_weights(self, path: Path) -> None:
+        if not path.is_file():
+            raise ValueError(f"no action head weights at '{path}': copy the checkpoint again")
+        ours, theirs = self._own_weights(), load_file(path)
+        for name in sorted(ours.keys() | theirs.keys()):
+            expected, found = (tuple(w[name].shape) if name in w else None for w in (ours, theirs))
+            if expected != found:
+                raise ValueError(f"'{path}' has shape {found} for '{name}', expected {expected}: copy it again")
+        self.load_state_dict(theirs, strict=False)
+
+
+def _head(spec: ModelSpec, *, hidden_dim: int) -> nn.Module:
+    state_dim = 0 if spec.state is None else spec.state.dim
+    return make_head(spec.head, hidden_dim=hidden_dim, action_dim=spec.action.dim, state_dim=state_dim)
+
+
+def _camera_embedding(spec: ModelSpec, *, hidden_dim: int) -> nn.Parameter | None:
+    return nn.Parameter(torch.randn(len(spec.image_keys), hidden_dim) * 0.02) if spec.camera_embedding else None

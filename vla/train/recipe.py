@@ -1,0 +1,80 @@
+"""How a run is trained, as data: length, batch, learning rates, mixture, precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.transforms import Augmentation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of one training run; `configs/recipe/*.yaml` hold named ones.
+
+    Attributes:
+        name: of the recipe, stored in the checkpoint.
+        steps: optimiser steps.
+        batch_size: rows a step and process, robot and spatial together.
+        spatial_ratio: share of those rows that are spatial questions, in a policy run.
+        spatial_weight: factor on their loss.
+        learning_rate: peak; cosine decay to zero after a linear rise.
+        warmup: share of the steps that the rise takes.
+        vision_lr_ratio: the vision tower's learning rate over that of the rest.
+        lora_rank: low-rank adapters on the language model instead of full training; 0 for none.
+        freeze: backbone parts that are not trained, out of vision, merger, language.
+        bf16: bfloat16 arithmetic (GPUs).
+        gradient_checkpointing: less memory for about a third more time.
+        max_tokens: longest question.
+        image_size: side of the policy's pictures, px.
+        crop: share of a policy picture's side that is kept, at a random place in training, in the centre when acting.
+        fov_width, fov_deg: the camera that pictures with 3-D boxes are brought to (`fov.FovTarget`).
+        max_pixels: budget of a question's other pictures.
+        augmentation: how strongly robot samples are varied.
+        save_every, log_every: steps between checkpoints and log lines.
+        num_workers: processes that prepare batches.
+    """
+
+    name: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+    spatial_ratio: float = 0.25
+    spatial_weight: float = 1.0
+    warmup: float = 0.03
+    vision_lr_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    lora_rank: int = 0
+    freeze: tuple[str, ...] = ()
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    max_tokens: int = 4096
+    image_size: int = 224
+    crop: float = 0.94
+    fov_width: int = 960
+    fov_deg: float = 69.16
+    max_pixels: int = 3_211_264
+    augmentation: Augmentation = Augmentation()
+    save_every: int = 500
+    log_every: int = 25
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected at least 1")
+        if self.image_size % 28:
+            low = self.image_size // 28 * 28
+            raise ValueError(f"recipe.image_size {self.image_size} is no multiple of 28: try {low} or {low + 28}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """From a yaml's values; raises ValueError for a key that is none of the settings."""
+        known = {field.name for field in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise unknown_name("recipe setting", key, sorted(known))
+        values = dict(values, freeze=tuple(values.get("freeze", ())))
+        return cls(**(values | {"augmentation": Augmentation(**values.get("augmentation", {}))}))

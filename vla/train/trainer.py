@@ -1,0 +1,150 @@
+"""The one training loop: transformers' Trainer with this package's loss, parameter groups and checkpoints.
+
+Spatial tuning, co-trained policies and later stages all run through it; Accelerate underneath gives mixed precision,
+several GPUs, FSDP and resuming.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+
+from vst_vla.vla.data.collate import Batch
+
+VISION_NAME = "visual"
+STATE_FILE = "trainer_state.json"
+
+
+class VLATrainer(Trainer):
+    """Trainer over `mixture.StepBatches`: one dataset item is one step's batches, keyed by source.
+
+    Args:
+        weights: factor on each source's loss; 1 where not given.
+        vision_lr_ratio: learning rate of the vision tower over that of everything else (VST trains with 0.1).
+        kwargs: transformers.Trainer's own.
+    """
+
+    def __init__(self, *, weights: Mapping[str, float], vision_lr_ratio: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._weights = dict(weights)
+        self._vision_lr_ratio = vision_lr_ratio
+        self._metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Batch],
+        return_outputs: bool = False,  # noqa: FBT001, FBT002 - transformers' signature
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Weighted sum of every source's loss; each source's own metrics go to the log."""
+        total = torch.zeros((), device=self.args.device)
+        for name, batch in inputs.items():
+            output = model(**batch)
+            total = total + self._weights.get(name, 1.0) * output["loss"]
+            for key, value in output.items():
+                self._metrics[f"{name}/{key}"].append(value.detach())
+        return (total, {}) if return_outputs else total
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the mean of every source's metrics since the last line; stops the run when the loss is not a number."""
+        for key, values in self._metrics.items():
+            logs[key] = round(torch.stack([v.float() for v in values]).mean().item(), 5)
+        self._metrics.clear()
+        if any(value != value for value in logs.values()):
+            bad = ", ".join(key for key, value in logs.items() if value != value)
+            raise ValueError(f"{bad} is not a number at step {self.state.global_step}: lower the learning rate")
+        super().log(logs, start_time)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with four groups: vision tower or not, weight decay or not."""
+        if self.optimizer is None:
+            groups = parameter_groups(
+                self.model,
+                learning_rate=self.args.learning_rate,
+                vision_lr_ratio=self._vision_lr_ratio,
+                weight_decay=self.args.weight_decay,
+            )
+            betas = (self.args.adam_beta1, self.args.adam_beta2)
+            self.optimizer = torch.optim.AdamW(groups, betas=betas, eps=self.args.adam_epsilon, fused=True)
+        return self.optimizer
+
+    def get_train_dataloader(self) -> DataLoader:
+        """In order, one item a step: the dataset itself shuffles, so that a resumed run meets the same batches."""
+        loader = DataLoader(
+            self.train_dataset,
+            batch_size=1,
+            shuffle=False,
+            collate_fn=_first,
+            num_workers=self.args.dataloader_num_workers,
+            persistent_workers=self.args.dataloader_num_workers > 0,
+            prefetch_factor=4 if self.args.dataloader_num_workers else None,
+        )
+        return self.accelerator.prepare(loader)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        """Tied weights are stored once: safetensors refuses two names for one tensor."""
+        super()._save(output_dir, state_dict=_without_aliases(state_dict or self.model.state_dict()))
+
+
+def parameter_groups(
+    model: nn.Module, *, learning_rate: float, vision_lr_ratio: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Trainable parameters in groups; biases, norms and other vectors are not decayed."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[VISION_NAME in name, parameter.ndim >= 2].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * (vision_lr_ratio if is_vision else 1.0),
+            "weight_decay": weight_decay if is_matrix else 0.0,
+        }
+        for (is_vision, is_matrix), parameters in groups.items()
+    ]
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a run; half-written ones, from a kill or a full disk, are removed."""
+    complete = []
+    for path in folder.glob("checkpoint-*"):
+        if _is_complete(path):
+            complete.append(path)
+        else:
+            shutil.rmtree(path)
+    return max(complete, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """Trainer writes its state file last: a checkpoint whose state reads back is whole."""
+    try:
+        return bool(json.loads((checkpoint / STATE_FILE).read_text())["global_step"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _first(items: list[dict[str, Batch]]) -> dict[str, Batch]:
+    return items[0]
+
+
+def _without_aliases(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    kept, seen = {}, set()
+    for name, tensor in state.items():
+        if tensor.data_ptr() not in seen or tensor.numel() == 0:
+            seen.add(tensor.data_ptr())
+            kept[name] = tensor.contiguous()
+    return kept
+
+
+__all__ = ["TrainingArguments", "VLATrainer", "latest_checkpoint", "parameter_groups"]

@@ -1,0 +1,122 @@
+"""One list of transforms from a robot sample to model units, used by training and by serving.
+
+Each is a callable `(sample, rng) -> sample` on the dictionary of `vla/contracts.py`. With a random generator it augments
+(training), without one it does the matching deterministic thing (evaluation): a random crop becomes the centre crop.
+Letters: H/W pixels, S state, C chunk, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vst_vla.vla.contracts import ACTION_KEY, STATE_KEY, Array
+from vst_vla.vla.normalize import Normalizer, NormStats
+from vst_vla.vla.spec import ModelSpec
+
+Sample = dict[str, Any]
+Transform = Callable[[Sample, np.random.Generator | None], Sample]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How strongly training samples are varied; all zero means not at all. The crop is the policy's own (`spec.crop`).
+
+    brightness, contrast: largest relative change of a picture.
+    state_noise: standard deviation of Gaussian noise on the normalised state.
+    """
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+    state_noise: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropResize:
+    """Pictures (H,W,3) uint8 -> (size, size, 3) uint8, from a crop of `fraction` of the shorter side."""
+
+    keys: tuple[str, ...]
+    size: int
+    fraction: float
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
+        return sample | {key: self._apply(sample[key], rng) for key in self.keys}
+
+    def _apply(self, picture: Array, rng: np.random.Generator | None) -> Array:
+        height, width = picture.shape[:2]
+        side = min(height, width) * self.fraction
+        left, top = ((0.5, 0.5) if rng is None else rng.random(2)) * np.array([width - side, height - side])
+        if side == self.size == min(height, width):
+            return picture
+        image = Image.fromarray(picture)
+        box = (left, top, left + side, top + side)
+        return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourJitter:
+    """Random brightness and contrast of each picture (training only), through one table of 256 entries."""
+
+    keys: tuple[str, ...]
+    brightness: float
+    contrast: float
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
+        if rng is None or (self.brightness == 0 and self.contrast == 0):
+            return sample
+        return sample | {key: self._apply(sample[key], rng) for key in self.keys}
+
+    def _apply(self, picture: Array, rng: np.random.Generator) -> Array:
+        gain = 1 + rng.uniform(-self.brightness, self.brightness)
+        spread = 1 + rng.uniform(-self.contrast, self.contrast)
+        mean = picture[::4, ::4].mean()
+        table = np.clip(((np.arange(256) - mean) * spread + mean) * gain, 0, 255).astype(np.uint8)
+        return table[picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalise:
+    """One feature from physical to model units, with optional Gaussian noise in training."""
+
+    key: str
+    normalizer: Normalizer
+    noise: float = 0.0
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
+        if self.key not in sample:  # a served observation carries no action
+            return sample
+        values = self.normalizer.normalize(np.asarray(sample[self.key], dtype=np.float32))
+        if rng is not None and self.noise:
+            values = values + rng.normal(0, self.noise, values.shape).astype(np.float32)
+        return sample | {self.key: values}
+
+
+def build_transforms(
+    spec: ModelSpec, *, stats: NormStats, augmentation: Augmentation = Augmentation()
+) -> list[Transform]:
+    """The list for one policy. `augmentation` acts only where a random generator is given.
+
+    Raises:
+        ValueError: for statistics that are missing or of another width.
+    """
+    keys = tuple(spec.image_keys)
+    state, action = spec.state_normalizer(stats), spec.action_normalizer(stats)
+    transforms: list[Transform] = [
+        CropResize(keys=keys, size=spec.image_size, fraction=spec.crop),
+        ColourJitter(keys=keys, brightness=augmentation.brightness, contrast=augmentation.contrast),
+        Normalise(key=ACTION_KEY, normalizer=action),
+    ]
+    if state is not None:
+        transforms.append(Normalise(key=STATE_KEY, normalizer=state, noise=augmentation.state_noise))
+    return transforms
+
+
+def apply(transforms: Sequence[Transform], sample: Sample, *, rng: np.random.Generator | None = None) -> Sample:
+    """Runs the list on one sample; with a generator as in training, without as in evaluation."""
+    for transform in transforms:
+        sample = transform(sample, rng)
+    return sample
