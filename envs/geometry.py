@@ -30,7 +30,7 @@ def rotation_about(axis: Array, *, angle: float) -> Array:
     """Rotation matrix (3,3) by `angle` rad about the unit vector `axis` (3,), right-handed (Rodrigues)."""
     x, y, z = axis
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
+    return np.asarray(np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross))
 
 
 def matrix_from_euler(degrees: Array) -> Array:
@@ -101,7 +101,7 @@ def intrinsics_from_fovy(fovy_deg: float, *, width: int, height: int) -> Array:
 def project(points: Array, *, intrinsics: Array) -> Array:
     """Camera-frame points (..., 3) in front of the camera -> continuous pixel coordinates (..., 2)."""
     pixels = points @ intrinsics.T
-    return pixels[..., :2] / pixels[..., 2:]
+    return np.asarray(pixels[..., :2] / pixels[..., 2:])
 
 
 def unproject(depth: Array, *, intrinsics: Array) -> Array:

@@ -109,7 +109,7 @@ def _body_points(model: Any, body: int) -> Array:
     if not clouds:
         return np.zeros((0, 3))
     points = np.concatenate(clouds)
-    return points[ConvexHull(points, qhull_options="QJ").vertices]
+    return np.asarray(points[ConvexHull(points, qhull_options="QJ").vertices])
 
 
 def _geom_points(model: Any, geom: int) -> Array:
@@ -120,7 +120,7 @@ def _geom_points(model: Any, geom: int) -> Array:
         first = model.mesh_vertadr[mesh]
         return np.asarray(model.mesh_vert[first : first + model.mesh_vertnum[mesh]], dtype=np.float64)
     if kind == mujoco.mjtGeom.mjGEOM_BOX:
-        return np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * size
+        return np.asarray(np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * size)
     if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
         ring = _circle() * size[0]
         return np.concatenate([np.c_[ring, np.full(len(ring), z)] for z in (-size[1], size[1])])
@@ -131,7 +131,7 @@ def _geom_points(model: Any, geom: int) -> Array:
 
 def _circle() -> Array:
     angles = np.linspace(0, 2 * np.pi, _ROUND_STEPS, endpoint=False)
-    return np.c_[np.cos(angles), np.sin(angles)]
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 def _round_points(kind: Any, size: Array) -> Array:
@@ -139,7 +139,7 @@ def _round_points(kind: Any, size: Array) -> Array:
     heights = np.sin(np.linspace(-np.pi / 2, np.pi / 2, _ROUND_STEPS // 2 + 1))
     ball = np.concatenate([np.c_[_circle() * np.sqrt(1 - h * h), np.full(_ROUND_STEPS, h)] for h in heights])
     if kind == mujoco.mjtGeom.mjGEOM_ELLIPSOID:
-        return ball * size
+        return np.asarray(ball * size)
     if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
-        return ball * size[0]
-    return ball * size[0] + np.sign(ball) * np.array([0, 0, size[1]])
+        return np.asarray(ball * size[0])
+    return np.asarray(ball * size[0] + np.sign(ball) * np.array([0, 0, size[1]]))

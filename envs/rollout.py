@@ -39,6 +39,7 @@ from vst_vla.vla.contracts import (
 
 VIDEO_MODES = ("off", "chunk", "full")
 VIDEOS_FOLDER = "videos"
+SMALLEST = {"num_envs": 1, "execute": 1, "image_size": 16, "video_size": 16, "num_videos": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +85,9 @@ class RolloutSettings:
     def __post_init__(self) -> None:
         if self.video not in VIDEO_MODES:
             raise unknown_name("video mode", self.video, VIDEO_MODES)
-        for name in ("num_envs", "execute", "video_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name, least in SMALLEST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.max_steps is not None and self.max_steps < 1:
             raise ValueError(f"max_steps is {self.max_steps}, expected at least 1, or none for the suite's horizon")
         for name in ("task_ids", "init_states"):

@@ -117,7 +117,8 @@ class SceneReader:
             with only(self.simulator, geoms=np.any([self.objects[o].geoms for o in group], axis=0)):
                 drawn = self._owner[draw_geoms(self.simulator, camera=camera, size=size)]
             alone += np.bincount(drawn.ravel(), minlength=count) * np.isin(np.arange(count), np.array(group) + 1)
-        return (seen[1:] / np.maximum(np.maximum(alone[1:], seen[1:]), 1)).astype(np.float32)
+        fractions = seen[1:] / np.maximum(np.maximum(alone[1:], seen[1:]), 1)
+        return np.asarray(fractions, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,10 +10,10 @@ so it is ours too; `render(..., mirror=False)` gives the physical, unmirrored on
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
-
 from vst_vla.envs.assets import Assets, find_assets, prepare_libero
 from vst_vla.envs.suites import CONTROL_HZ, Task
 from vst_vla.vla.contracts import Array
@@ -44,13 +44,15 @@ class Simulator:
 
     @property
     def sim(self) -> Any:
-        """robosuite's MjSim: `sim.model` and `sim.data`."""
+        """Robosuite's MjSim: `sim.model` and `sim.data`."""
         return self.problem.sim
 
     def _reset_problem(self, seed: int) -> dict[str, Array]:
-        """robosuite places objects and fixtures with numpy's global generator; it is lent a seed and given back."""
+        """Robosuite places objects and fixtures with numpy's global generator; it is lent a seed and given back."""
         before = np.random.get_state()
         np.random.seed(seed)
+        for robot in self.problem.robots:  # the gripper's command is a ramp that a soft reset leaves where it was
+            robot.gripper.current_action = np.zeros(robot.gripper.dof)
         try:
             return self.problem.reset()
         finally:
@@ -103,17 +105,31 @@ class Simulator:
         return np.ascontiguousarray(depth[turn], dtype=np.float32), np.ascontiguousarray(ids[turn], dtype=np.int32)
 
     def _ensure_context(self) -> None:
-        """Creates the OpenGL context at the first picture: in the process and on the device that draws it."""
+        """Creates the OpenGL context at the first picture: in the process and on the device that draws it.
+
+        Later ones only make it current again: another scene of this process may have drawn in between.
+        """
         if self.sim._render_context_offscreen is not None:
+            self.sim._render_context_offscreen.gl_ctx.make_current()
             return
+        import mujoco
         from robosuite.utils.binding_utils import MjRenderContextOffscreen
 
+        model, data = self.sim.model._model, self.sim.data._data
+        before = copy.copy(data)
         context = MjRenderContextOffscreen(self.sim, device_id=self._render_device)
+        mujoco.mj_copyData(data, model, before)  # making a context moves bodies on; the first picture must not show it
         context.vopt.geomgroup[0] = 0  # collision geometry
         context.vopt.geomgroup[1] = 1  # visual geometry
 
     def close(self) -> None:
-        """Frees the scene and its OpenGL context."""
+        """Frees the scene and its OpenGL context.
+
+        The context is made current first: MuJoCo frees by number, in whatever context is current, and would otherwise
+        take the textures of another scene.
+        """
+        if self.sim._render_context_offscreen is not None:
+            self.sim._render_context_offscreen.gl_ctx.make_current()
         self.problem.close()
 
 

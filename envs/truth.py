@@ -40,7 +40,7 @@ def draw_geoms(simulator: Simulator, *, camera: str, size: int) -> Array:
         if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
             table[geom.segid + 1] = geom.objid
     code = colour.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.int32)
-    return table[np.where(code < len(table), code, 0)]
+    return np.asarray(table[np.where(code < len(table), code, 0)])
 
 
 @contextmanager

@@ -74,6 +74,12 @@ def disturb(action: Array, *, scale: float, rng: np.random.Generator) -> Array:
     return LIBERO_ACTION.clip(executed).astype(np.float32)
 
 
+def is_no_op(action: Array, *, previous: Array | None) -> bool:
+    """Whether an action (7,) neither moves the hand nor changes the gripper's command; such frames are dropped."""
+    gripper_kept = previous is not None and previous[6] == action[6]
+    return gripper_kept and float(np.linalg.norm(action[:6])) < NO_OP_NORM
+
+
 class _Recorder:
     """The frames of one attempt."""
 
@@ -92,7 +98,7 @@ class _Recorder:
         success = truncated = False
         while not (success or truncated):
             action = expert.act(self._env.simulator)
-            if not self._is_no_op(action):
+            if not is_no_op(action, previous=self._actions[-1] if self._actions else None):
                 self._add(observation[STATE_KEY], action)
             executed = disturb(action, scale=noise * expert.noise_scale, rng=rng)
             observation, _, success, truncated, _ = self._env.step(executed)
@@ -110,10 +116,6 @@ class _Recorder:
             actions=np.stack(self._actions).reshape(-1, LIBERO_ACTION.dim),
             images=self._images,
         )
-
-    def _is_no_op(self, action: Array) -> bool:
-        gripper_kept = bool(self._actions) and self._actions[-1][6] == action[6]
-        return gripper_kept and float(np.linalg.norm(action[:6])) < NO_OP_NORM
 
     def _add(self, state: Array, action: Array) -> None:
         self._states.append(state)

@@ -75,7 +75,7 @@ def make_demos(
         seed: of the noise.
         noise: factor on the noise that disturbs the executed (not the recorded) translations; 0 for none.
         video: store videos instead of PNG pictures.
-        overwrite: replace what is at `out`, finished or not.
+        overwrite: replace a data set of other settings at `out`, finished or not.
 
     Raises:
         ValueError: for an argument out of range, an `out` of other settings, or one in use by another process.
@@ -88,8 +88,11 @@ def make_demos(
     settings = {"suite": suite, "task_ids": tasks, "num_episodes": num_episodes, "image_size": image_size}
     settings |= {"seed": seed, "noise": float(noise), "video": video, "assets": assets.kind}
     folder = Path(out).expanduser()
-    if folder.exists() and not overwrite:
-        return _finished(folder, settings, start)
+    difference = first_difference(settings, _settings_of(folder)) if folder.exists() else None
+    if folder.exists() and not difference:
+        return _report(folder, start, reused=True)
+    if difference and not overwrite:
+        raise ValueError(f"'{folder}' exists with {difference}: choose another out=, or replace it with overwrite=true")
     jobs = [
         EpisodeJob(task_id=task, number=number, seed=seed, noise=float(noise), image_size=image_size)
         for task in tasks
@@ -128,18 +131,12 @@ def _check(
             raise ValueError(f"{name} {value} is too small: give at least {least}")
 
 
-def _finished(folder: Path, settings: dict[str, Any], start: float) -> DemosReport:
-    difference = first_difference(settings, _settings_of(folder))
-    if difference:
-        raise ValueError(f"'{folder}' exists with {difference}: choose another out=, or replace it with overwrite=true")
-    return _report(folder, start, reused=True)
-
-
 def _settings_of(folder: Path) -> dict[str, Any]:
+    """Those of a finished data set; a folder of anything else is never touched."""
     try:
         return dict(read_record(folder)["settings"])
     except ValueError as error:
-        raise ValueError(f"{error}; choose another out=, or replace it with overwrite=true") from error
+        raise ValueError(f"{error}; choose another out=") from error
 
 
 def _report(folder: Path, start: float, *, reused: bool) -> DemosReport:
@@ -242,7 +239,7 @@ def _assemble(
     staging: Staging, jobs: Sequence[EpisodeJob], folder: Path, settings: dict[str, Any], *, overwrite: bool
 ) -> None:
     episodes: list[dict[str, Any]] = []
-    fresh = folder.with_name(f".{folder.name}.complete")
+    fresh = staging.folder / "dataset"
     shutil.rmtree(fresh, ignore_errors=True)
     write_dataset(
         fresh,
@@ -266,7 +263,7 @@ def _assemble(
     (fresh / "meta" / RECORD).write_text(json.dumps(made, indent=1))
     if overwrite and folder.exists():
         shutil.rmtree(folder)
-    fresh.rename(folder)
+    fresh.replace(folder)
 
 
 def _episodes(staging: Staging, count: int, described: list[dict[str, Any]]) -> Iterator[Episode]:

@@ -35,7 +35,7 @@ class Staging:
 
     @contextmanager
     def open(self, settings: Mapping[str, Any], *, restart: bool) -> Iterator[None]:
-        """Holds the folder for this process; `restart` throws away what another run left.
+        """Holds the folder for this process; `restart` throws away what a run with other settings left.
 
         Raises:
             ValueError: another process holds it, it cannot be written to, or it was begun with other settings.
@@ -47,9 +47,7 @@ class Staging:
             raise ValueError(f"cannot write to '{self.folder}': {error.strerror}; choose another out=") from error
         try:
             self._lock(lock)
-            if restart:
-                self._clear()
-            self._check_settings(settings)
+            self._take_over(settings, restart=restart)
             yield
         finally:
             os.close(lock)
@@ -105,24 +103,22 @@ class Staging:
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
 
-    def _clear(self) -> None:
-        for path in self.folder.iterdir():
-            if path.name != LOCK:
-                path.unlink()
-
-    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+    def _take_over(self, settings: Mapping[str, Any], *, restart: bool) -> None:
         path = self.folder / SETTINGS
-        if not path.exists():
-            fresh = path.with_suffix(".fresh")
-            fresh.write_text(json.dumps(settings, indent=1))
-            fresh.replace(path)
-            return
-        difference = first_difference(settings, json.loads(path.read_text()))
-        if difference:
+        difference = first_difference(settings, json.loads(path.read_text())) if path.exists() else None
+        if difference and not restart:
             raise ValueError(
                 f"'{self.folder}' was begun with {difference}: run with its settings, choose another out=, "
                 "or throw it away with overwrite=true"
             )
+        if difference:
+            path.unlink()
+        if not path.exists():
+            for episode in self.folder.glob("episode-*"):
+                episode.unlink()
+            fresh = path.with_suffix(".fresh")
+            fresh.write_text(json.dumps(settings, indent=1))
+            fresh.replace(path)
 
 
 def first_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from vst_vla.vla.contracts import ActionSpec, Array, Observation, StateSpec
-from vst_vla.vla.inference import build_inference
+from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
 
 HASHED_FILES = ("*.safetensors", "config.json", "norm_stats.json", "vst_vla.json")
@@ -42,7 +42,7 @@ class VLAPolicy:
         self.chunk: int = replan or model.spec.chunk
         self.checkpoint = checkpoint_hash(Path(folder))
         self._model = model
-        self._pipeline = build_inference(model)
+        self._pipeline = InferencePipeline(model)
 
     def infer(self, observation: Observation) -> dict[str, Array]:
         """One observation -> {"actions": (C, A) float32} in physical units."""

@@ -30,10 +30,7 @@ def main(argv: list[str]) -> int:
     with PeakMemory() as memory:
         records = run(config, out=out)
         baselines = [
-            run(
-                config | {"policy": sanity_policy(config, name, chunk=records[0].run.execute)},
-                out=out / "sanity" / name,
-            )
+            run(sanity_config(config, name, chunk=records[0].run.execute), out=out / "sanity" / name)
             for name in config["sanity"]
         ]
     report = make_report(records, wall_s=time.monotonic() - start, peak_rss_gib=memory.peak_gib, baselines=baselines)
@@ -73,9 +70,9 @@ def make_policy(config: Config) -> Made:
     return POLICIES[name](config)
 
 
-def sanity_policy(config: Config, name: str, *, chunk: int) -> Config:
-    """The policy section of a sanity run, which executes as many actions a chunk as the policy it is compared with."""
-    return {"device": "auto", **config["policy"], "name": name, "chunk": chunk, "replan": chunk}
+def sanity_config(config: Config, name: str, *, chunk: int) -> Config:
+    """The run again with another policy, which executes as many actions a chunk as the one it is compared with."""
+    return config | {"policy": {"device": "auto", **config["policy"], "name": name, "chunk": chunk, "replan": chunk}}
 
 
 def _vla(config: Config) -> Made:

@@ -11,7 +11,6 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
-
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.hub import fetch_checkpoint
 from vst_vla.vla.presets import HUB_IDS, NAMES, TINY, tiny_config
@@ -23,7 +22,7 @@ PARTS = ("vision", "merger", "language")
 _LINEAR = r"(q_proj|k_proj|v_proj|o_proj|qkv|proj|gate_proj|up_proj|down_proj)"
 _PATHS = {
     "vision": rf".*visual\.blocks\.\d+\..*\.{_LINEAR}",
-    "merger": r".*visual\.merger\.mlp\.\d+",
+    "merger": r".*visual\.merger\.mlp\.[02]",
     "language": rf".*language_model\.layers\.\d+\..*\.{_LINEAR}",
 }
 
@@ -39,6 +38,7 @@ class Backbone:
 
     @property
     def hidden_dim(self) -> int:
+        """Width D of the language model."""
         return int(self.model.config.text_config.hidden_size)
 
 
@@ -98,7 +98,7 @@ def freeze(backbone: Backbone, *, parts: Sequence[str] = PARTS) -> None:
     """Stops training of the named parts: the vision blocks, the vision-to-language merger, the language model."""
     for part in parts:
         for module in part_modules(backbone.model, part):
-            module.requires_grad_(False)
+            module.requires_grad_(requires_grad=False)
 
 
 def part_modules(model: Qwen2_5_VLForConditionalGeneration, part: str) -> tuple[nn.Module, ...]:
@@ -124,7 +124,7 @@ def add_lora(
 ) -> None:
     """Puts trainable low-rank adapters (LoRA, Hu et al. 2021) on every linear layer of `parts`; freezes all else.
 
-    The model keeps its class; `checkpoint.merged_weights` folds the adapters in when it is saved.
+    The model keeps its class; `checkpoint.released_weights` folds the adapters in when it is saved.
     """
     for part in parts:
         if part not in _PATHS:

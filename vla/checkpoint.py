@@ -17,6 +17,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 HEAD_FILE = "head.safetensors"
 SPEC_FILE = "vst_vla.json"
@@ -46,7 +47,15 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+def released_weights(model: Qwen2_5_VLForConditionalGeneration) -> dict[str, torch.Tensor]:
+    """The weights under the released checkpoints' names, LoRA folded in and a tied output matrix left out."""
+    weights = _merged(model)
+    if model.config.tie_word_embeddings:
+        del weights["lm_head.weight"]
+    return {_released_name(name): value for name, value in weights.items()}
+
+
+def _merged(model: nn.Module) -> dict[str, torch.Tensor]:
     """The state dict with every LoRA adapter folded into its layer and under its layer's own name."""
     weights = {name: value for name, value in model.state_dict().items() if ".lora_" not in name}
     for name, module in model.named_modules():
@@ -55,6 +64,13 @@ def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
             deltas = [module.get_delta_weight(adapter) for adapter in module.active_adapters]
             weights[key] = weights[key] + torch.stack(deltas).sum(0).to(weights[key].dtype)
     return {name.replace(".base_layer.", "."): value for name, value in weights.items()}
+
+
+def _released_name(name: str) -> str:
+    for ours, theirs in (("model.visual.", "visual."), ("model.language_model.", "model.")):
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
 
 
 def _swap(fresh: Path, folder: Path) -> None:

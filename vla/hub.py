@@ -1,4 +1,4 @@
-"""Fetches a released checkpoint from the Hugging Face hub, or finds it in the cache; gives up fast without a network."""
+"""Fetches a released checkpoint from the hub, or finds it in the cache; gives up fast without a network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import httpx
 from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
 
+CACHE = HF_HUB_CACHE
 TIMEOUT_S = 10.0
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
@@ -19,7 +21,7 @@ def fetch_checkpoint(hub_id: str, *, revision: str | None = None) -> tuple[Path,
     """
     try:
         commit = HfApi().model_info(hub_id, revision=revision, timeout=TIMEOUT_S).sha
-        folder = snapshot_download(hub_id, revision=commit, allow_patterns=_FILES)
+        folder = snapshot_download(hub_id, revision=commit, cache_dir=CACHE, allow_patterns=_FILES)
     except (OSError, httpx.HTTPError) as error:
         folder = _cached(hub_id, revision=revision, reason=error)
     return Path(folder), Path(folder).name
@@ -27,7 +29,9 @@ def fetch_checkpoint(hub_id: str, *, revision: str | None = None) -> tuple[Path,
 
 def _cached(hub_id: str, *, revision: str | None, reason: Exception) -> str:
     try:
-        return snapshot_download(hub_id, revision=revision, allow_patterns=_FILES, local_files_only=True)
+        return snapshot_download(
+            hub_id, revision=revision, cache_dir=CACHE, allow_patterns=_FILES, local_files_only=True
+        )
     except OSError:
         detail = str(reason).partition("\n")[0]
         raise ValueError(

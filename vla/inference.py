@@ -12,7 +12,7 @@ import torch
 from vst_vla.vla.contracts import STATE_KEY, TASK_KEY, Array, Observation
 from vst_vla.vla.data.collate import Batch, Collator
 from vst_vla.vla.model import VLAModel
-from vst_vla.vla.transforms import apply, build_transforms
+from vst_vla.vla.transforms import action_normalizer, apply, build_transforms
 
 
 class InferencePipeline:
@@ -26,7 +26,7 @@ class InferencePipeline:
         assert model.spec is not None and model.norm_stats is not None and model.head is not None
         self.spec = model.spec
         self._transforms = build_transforms(model.spec, stats=model.norm_stats)
-        self._actions = model.spec.action_normalizer(model.norm_stats)
+        self._actions = action_normalizer(model.spec, stats=model.norm_stats)
         slots = int(model.head.num_slots)
         self._collator = Collator(model.processor, image_keys=model.spec.image_keys, num_slots=slots)
 
@@ -56,8 +56,3 @@ class InferencePipeline:
                 raise ValueError(f"'{key}' is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
         if not str(observation[TASK_KEY]).strip():
             raise ValueError("the task is empty: say in words what the robot should do")
-
-
-def build_inference(model: VLAModel) -> InferencePipeline:
-    """The pipeline of a loaded policy."""
-    return InferencePipeline(model)

@@ -26,10 +26,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Qwen2_5_VLConfig
-
 from vst_vla.vla.backbone import Backbone, load_backbone
-from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, merged_weights, replacing
-from vst_vla.vla.heads import make_head
+from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
+from vst_vla.vla.heads import ActionHead, make_head
 from vst_vla.vla.normalize import NormStats
 from vst_vla.vla.prompt import IGNORED
 from vst_vla.vla.spec import ModelSpec
@@ -71,6 +70,7 @@ class VLAModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the backbone's weights are."""
         return self.vlm.device
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
@@ -78,14 +78,16 @@ class VLAModel(nn.Module):
         self.vlm.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
 
     def gradient_checkpointing_disable(self) -> None:
+        """Keeps activations for the backward pass again."""
         self.vlm.gradient_checkpointing_disable()
 
     def forward(self, **batch: Any) -> dict[str, torch.Tensor]:
         """{"loss": scalar, detached scalars to log}: the head's loss on robot rows, cross-entropy on conversations."""
         if "slot_mask" not in batch:
             return self._language_loss(batch)
-        head = self._require_head()
-        return head.loss(self._slot_states(batch), actions=batch["actions"], action_is_pad=batch["action_is_pad"])
+        head, hidden = self._require_head(), self._slot_states(batch)
+        with torch.autocast(self.device.type, enabled=False):
+            return head.loss(hidden, actions=batch["actions"], action_is_pad=batch["action_is_pad"])
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> torch.Tensor:
@@ -126,7 +128,7 @@ class VLAModel(nn.Module):
         if self.spec is not None and self.norm_stats is None:
             raise ValueError("the policy has no normalisation statistics, expected norm_stats: pass them to VLAModel")
         with replacing(Path(folder)) as fresh:
-            self.vlm.save_pretrained(fresh, state_dict=merged_weights(self.vlm))
+            self.vlm.save_pretrained(fresh, state_dict=released_weights(self.vlm), save_original_format=False)
             self.processor.save_pretrained(fresh)
             if self.spec is not None and self.norm_stats is not None:
                 save_file(self._own_weights(), fresh / HEAD_FILE)
@@ -151,21 +153,21 @@ class VLAModel(nn.Module):
         if not folder.is_dir():
             raise ValueError(f"no checkpoint folder at '{folder}': check the path, or train one with `vst-vla train`")
         if not (folder / SPEC_FILE).is_file():
-            raise ValueError(
-                f"'{folder}' has no action head ({SPEC_FILE} is missing): train one with `vst-vla train backbone.name={folder} data.robot=…`"
-            )
+            missing = f"'{folder}' has no action head ({SPEC_FILE} is missing)"
+            raise ValueError(f"{missing}: train one with `vst-vla train backbone={folder}`")
         spec = ModelSpec.from_json((folder / SPEC_FILE).read_text(encoding="utf-8"))
         stats = NormStats.load(folder / STATS_FILE)
         spec.check(stats)
         model = cls(load_backbone(str(folder), dtype=dtype, attention=attention), spec=spec, norm_stats=stats)
         model._load_own_weights(folder / HEAD_FILE)
-        return model.to(device).eval()
+        model.to(device).eval()
+        return model
 
     @property
     def _merge(self) -> int:
         return int(self.config.vision_config.spatial_merge_size)
 
-    def _require_head(self) -> Any:
+    def _require_head(self) -> ActionHead:
         if self.head is None:
             raise ValueError("robot rows reached a model without an action head: pass a spec to VLAModel")
         return self.head
@@ -183,7 +185,7 @@ class VLAModel(nn.Module):
         logits = self.vlm.lm_head(self.encode(batch)[:, :-1][wanted]).float()
         accuracy = (logits.detach().argmax(-1) == targets).float().mean()
         loss = F.cross_entropy(logits, targets)
-        return {"loss": loss, "token_accuracy": accuracy, "language_loss": loss.detach()}
+        return {"loss": loss, "token_accuracy": accuracy}
 
     def _camera_offsets(self, grids: tuple[tuple[int, ...], ...]) -> torch.Tensor:
         """Each visual token's camera vector, (V,D); the cameras of a row come in the spec's order."""
@@ -207,9 +209,8 @@ class VLAModel(nn.Module):
         self.load_state_dict(theirs, strict=False)
 
 
-def _head(spec: ModelSpec, *, hidden_dim: int) -> nn.Module:
-    state_dim = 0 if spec.state is None else spec.state.dim
-    return make_head(spec.head, hidden_dim=hidden_dim, action_dim=spec.action.dim, state_dim=state_dim)
+def _head(spec: ModelSpec, *, hidden_dim: int) -> ActionHead:
+    return make_head(spec.head, hidden_dim=hidden_dim, action_dim=spec.action.dim, state_dim=spec.state_dim)
 
 
 def _camera_embedding(spec: ModelSpec, *, hidden_dim: int) -> nn.Parameter | None:

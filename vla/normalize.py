@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-
 from vst_vla.vla.contracts import Array, near_miss, unknown_name
 
 MODES = ("quantile", "min_max", "mean_std", "none")
@@ -38,6 +37,7 @@ class FeatureStats:
 
     @property
     def dim(self) -> int:
+        """Width D of the feature."""
         return len(self.mean)
 
     @classmethod
@@ -88,6 +88,7 @@ class NormStats:
         return cls.from_json(path.read_text(encoding="utf-8"))
 
     def to_json(self) -> str:
+        """{feature: {mean, std, ...}} as indented text."""
         return json.dumps({key: asdict(value) for key, value in self.features.items()}, indent=2) + "\n"
 
     def require(self, key: str, *, dim: int) -> FeatureStats:
@@ -96,9 +97,7 @@ class NormStats:
             raise ValueError(f"statistics have no '{key}', expected width {dim}: {near_miss(key, self.features)}")
         stats = self.features[key]
         if stats.dim != dim:
-            raise ValueError(
-                f"statistics of '{key}' are {stats.dim} wide, expected {dim}: use the dataset that the model was made for"
-            )
+            raise ValueError(f"statistics of '{key}' are {stats.dim} wide, expected {dim}: use the model's own dataset")
         return stats
 
 
@@ -140,12 +139,12 @@ class Normalizer:
         """Physical (..., D) -> normalised (..., D), float32, numpy or torch as given."""
         centre, half = self._columns(value)
         scaled = (value - centre) / half
-        return scaled if self.clip is None else cast(T, scaled.clip(-self.clip, self.clip))
+        return cast(T, scaled if self.clip is None else scaled.clip(-self.clip, self.clip))
 
     def denormalize(self, value: T) -> T:
         """Normalised (..., D) -> physical (..., D)."""
         centre, half = self._columns(value)
-        return value * half + centre
+        return cast(T, value * half + centre)
 
     def _columns(self, value: T) -> tuple[T, T]:
         if value.shape[-1:] != (self.dim,):

@@ -83,7 +83,8 @@ def record_messages(record: Mapping[str, Any]) -> list[Message]:
     turns = record.get("conversations")
     if turns is None or len(turns) == 0:
         raise ValueError(f"record '{name}' has no conversations: expected a list of {{from, value}}")
-    num_images = len(record.get("images") if record.get("images") is not None else ())
+    images = record.get("images")
+    num_images = 0 if images is None else len(images)
     values = _place_markers([turn["value"] for turn in turns], num_images=num_images, name=str(name))
     messages = [_message(_role(turn["from"], name), _split(value)) for turn, value in zip(turns, values, strict=True)]
     if messages[0]["role"] != "system":

@@ -1,4 +1,4 @@
-"""What a policy is, as data: conventions, cameras, head and normalisation; stored in a checkpoint as `vst_vla.json`."""
+"""What a policy is, as data: conventions, cameras and head; stored in a checkpoint as `vst_vla.json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vst_vla.vla.contracts import (
     StateSpec,
     unknown_name,
 )
-from vst_vla.vla.normalize import Normalizer, NormStats
+from vst_vla.vla.normalize import NormStats
 
 FORMAT = 1
 
@@ -33,10 +33,6 @@ class ModelSpec:
     image_size: int = 112  # side in px of each square camera image that the model sees
     crop: float = 1.0  # side of the random training crop as a fraction; the centre crop of that size when acting
     camera_embedding: bool = True  # a learned vector a camera, added to its visual tokens
-    action_norm: str = "quantile"
-    action_keep: tuple[int, ...] = (6,)  # action dimensions that are never normalised: the gripper
-    state_norm: str = "quantile"
-    state_clip: float | None = 1.5
     backbone: str = "tiny"
     revision: str | None = None
     recipe: str = ""
@@ -46,24 +42,19 @@ class ModelSpec:
         """Action steps a prediction."""
         return int(self.head["chunk"])
 
-    def action_normalizer(self, stats: NormStats) -> Normalizer:
-        """Physical to normalised actions; raises ValueError for statistics of another width or key."""
-        features = stats.require(ACTION_KEY, dim=self.action.dim)
-        return Normalizer(features, mode=self.action_norm, keep=self.action_keep)
-
-    def state_normalizer(self, stats: NormStats) -> Normalizer | None:
-        """Physical to normalised states, None for a policy without state."""
-        if self.state is None:
-            return None
-        features = stats.require(STATE_KEY, dim=self.state.dim)
-        return Normalizer(features, mode=self.state_norm, clip=self.state_clip)
+    @property
+    def state_dim(self) -> int:
+        """Width S of the state, 0 for a policy without one."""
+        return 0 if self.state is None else self.state.dim
 
     def check(self, stats: NormStats) -> None:
-        """Raises ValueError unless the statistics fit the specs."""
-        self.action_normalizer(stats)
-        self.state_normalizer(stats)
+        """Raises ValueError unless the statistics have the action and the state at their widths."""
+        stats.require(ACTION_KEY, dim=self.action.dim)
+        if self.state is not None:
+            stats.require(STATE_KEY, dim=self.state.dim)
 
     def to_json(self) -> str:
+        """The text of `vst_vla.json`."""
         return json.dumps({"format": FORMAT, **asdict(self), "head": dict(self.head)}, indent=2) + "\n"
 
     @classmethod
@@ -89,8 +80,7 @@ class ModelSpec:
         state = content.get("state")
         content["state"] = None if state is None else _spec(StateSpec, state)
         content["action"] = _spec(ActionSpec, content.get("action", {}))
-        for key in ("image_keys", "action_keep"):
-            content[key] = tuple(content[key])
+        content["image_keys"] = tuple(content.get("image_keys", IMAGE_KEYS))
         return cls(**content)
 
 

@@ -19,7 +19,6 @@ from transformers import (
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
 )
-
 from vst_vla.vla.prompt import ROBOT_QUESTION, SYSTEM_PROMPT, THINKING_PROMPT
 
 SPECIAL_TOKENS = (
@@ -56,10 +55,33 @@ CHAT_TEMPLATE = (
 )
 
 _OBJECTS = (
-    "alphabet soup, cream cheese, salad dressing, bbq sauce, ketchup, tomato sauce, butter, milk, chocolate pudding, "
-    "orange juice, basket, black bowl, plate, stove, cookie box, ramekin, wooden cabinet, wine bottle, wine rack, "
-    "moka pot, frying pan, mug, caddy, book, microwave, drawer"
-).split(", ")
+    "alphabet soup",
+    "cream cheese",
+    "salad dressing",
+    "bbq sauce",
+    "ketchup",
+    "tomato sauce",
+    "butter",
+    "milk",
+    "chocolate pudding",
+    "orange juice",
+    "basket",
+    "black bowl",
+    "plate",
+    "stove",
+    "cookie box",
+    "ramekin",
+    "wooden cabinet",
+    "wine bottle",
+    "wine rack",
+    "moka pot",
+    "frying pan",
+    "mug",
+    "caddy",
+    "book",
+    "microwave",
+    "drawer",
+)
 _TASKS = (
     "pick up the {a} and place it in the {b}",
     "put the {a} on top of the {b}",

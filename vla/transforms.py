@@ -21,6 +21,10 @@ from vst_vla.vla.spec import ModelSpec
 Sample = dict[str, Any]
 Transform = Callable[[Sample, np.random.Generator | None], Sample]
 
+GRIPPER = "gripper"
+STATE_CLIP = 1.5
+"""Normalised states are cut here: outside the demonstrations' range, distance says nothing the policy has learnt."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
@@ -95,6 +99,12 @@ class Normalise:
         return sample | {self.key: values}
 
 
+def action_normalizer(spec: ModelSpec, *, stats: NormStats) -> Normalizer:
+    """Quantile normalisation of the action; a gripper command is already -1 or +1 and is left alone."""
+    keep = [i for i, name in enumerate(spec.action.names) if name == GRIPPER]
+    return Normalizer(stats.require(ACTION_KEY, dim=spec.action.dim), keep=keep)
+
+
 def build_transforms(
     spec: ModelSpec, *, stats: NormStats, augmentation: Augmentation = Augmentation()
 ) -> list[Transform]:
@@ -104,13 +114,13 @@ def build_transforms(
         ValueError: for statistics that are missing or of another width.
     """
     keys = tuple(spec.image_keys)
-    state, action = spec.state_normalizer(stats), spec.action_normalizer(stats)
     transforms: list[Transform] = [
         CropResize(keys=keys, size=spec.image_size, fraction=spec.crop),
         ColourJitter(keys=keys, brightness=augmentation.brightness, contrast=augmentation.contrast),
-        Normalise(key=ACTION_KEY, normalizer=action),
+        Normalise(key=ACTION_KEY, normalizer=action_normalizer(spec, stats=stats)),
     ]
-    if state is not None:
+    if spec.state is not None:
+        state = Normalizer(stats.require(STATE_KEY, dim=spec.state.dim), clip=STATE_CLIP)
         transforms.append(Normalise(key=STATE_KEY, normalizer=state, noise=augmentation.state_noise))
     return transforms
 

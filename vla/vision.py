@@ -5,7 +5,8 @@ transformers' vision tower runs one attention call an image and a layer, and lay
 and kept, and a registered attention function runs all segments of one length as one batch. The tower's own blocks,
 weights and gradient checkpointing are used as they are, and results equal the stock path's to rounding.
 
-Letters in shapes: N images, P patches (4 a visual token), V visual tokens, B batch, L tokens, D hidden, h heads, d head.
+Letters in shapes: N images, P patches (4 a visual token), V visual tokens, B batch, L tokens, D hidden, h heads of
+width d.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def segment_attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention within each segment of one packed row (1,h,P,d) -> (1,P,h,d); the whole row when none are given."""
-    assert attention_mask is None and not kwargs.get("dropout"), "the vision tower has neither mask nor dropout"
+    assert attention_mask is None, "a vision tower has no mask"
     if segments is None:
         return F.scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2), None
     packed = tuple(part[0].transpose(0, 1) for part in (query, key, value))  # (P,h,d)

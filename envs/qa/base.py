@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+from vst_vla.envs.geometry import apply, project
 from vst_vla.vla.contracts import Array, SceneState
 
 LEVELS = ("L0", "L1", "L2", "L3")
@@ -81,21 +82,31 @@ def encode_png(image: Array) -> bytes:
     return buffer.getvalue()
 
 
-def spoken_list(names: list[str], *, last: str = "and") -> str:
-    """ "the milk, the butter and the basket" out of names."""
+def spoken_list(names: list[str]) -> str:
+    """Names in a sentence: the milk, the butter and the basket."""
     phrases = [f"the {name}" for name in names]
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} {last} {phrases[-1]}"
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
 def clear_instances(scene: SceneState, *, camera: int, min_visible: float, min_pixels: int) -> dict[str, list[int]]:
     """Category -> its objects in view of a camera, where no doubt is possible.
 
-    A category is left out when one of its objects is seen too little to be asked about, yet is not wholly out of view.
+    An object is clear when enough of it is seen and its box centre lies inside the picture. A category is left out when
+    one of its objects is in view but not clear.
     """
     pixels = np.bincount(scene.instances[camera].ravel(), minlength=scene.num_objects + 1)[1:]
-    clear = (scene.visible[camera] >= min_visible) & (pixels >= min_pixels)
+    clear = (scene.visible[camera] >= min_visible) & (pixels >= min_pixels) & _centred(scene, camera)
     found: dict[str, list[int]] = {}
     for number, category in enumerate(scene.categories):
         if pixels[number]:
             found.setdefault(category, []).append(number)
     return {category: numbers for category, numbers in found.items() if clear[numbers].all()}
+
+
+def _centred(scene: SceneState, camera: int) -> Array:
+    """Which objects' box centres lie inside a camera's picture, (O,) bool."""
+    centres = apply(scene.world_to_camera[camera], points=scene.poses[:, :3, 3])
+    ahead = centres[:, 2] > 0
+    pixels = project(np.where(ahead[:, None], centres, 1.0), intrinsics=scene.intrinsics[camera])
+    height, width = scene.images.shape[1:3]
+    return ahead & (pixels >= 0).all(axis=1) & (pixels < (width, height)).all(axis=1)

@@ -1,10 +1,10 @@
 """Depth comparison: which of two objects is nearer to the camera, or several points in order from far to near.
 
-Depth is the distance along the camera's z axis, read from the depth picture, never from object centres. Only clear cases
-are asked: seen well, and farther apart than `min_gap`. Three forms, drawn at random:
+Depth is the distance along the camera's z axis, read from the depth picture, never from object centres. Only clear
+cases are asked: seen well, and farther apart than `min_gap`. Three forms, drawn at random:
 
-    named    two objects by name, with their 2-D boxes in pixels unless the prompt is short; answer: the nearer one's name
-    points   the same two, each marked by a coloured point drawn on the picture; answer: the nearer one's name
+    named    two objects by name, with their 2-D boxes in pixels unless the prompt is short; answer: the nearer's name
+    points   the same two, each marked by a coloured point drawn on the picture; answer: the nearer's name
     letters  three to five points drawn on objects, with letters; answer: the letters from far to near, "C, A, B"
 """
 
@@ -89,7 +89,8 @@ class DepthOrder:
             phrases = [f'the {seen.name} {{"bbox_2d": {seen.bbox()}}}' for seen in pair]
         variant = 0 if self.short_prompt else int(rng.integers(len(_PAIR_QUESTIONS)))
         question = _PAIR_QUESTIONS[variant].format(a=phrases[0], b=phrases[1])
-        return question if self.short_prompt else f"{question} {pair[0].size_text()}Answer with the object's name."
+        size = "" if colours else pair[0].size_text()
+        return question if self.short_prompt else f"{question} {size}Answer with the object's name."
 
     def _letters(self, view: list[_Seen], rng: np.random.Generator) -> QAItem | None:
         chosen = self._chain([view[int(i)] for i in rng.permutation(len(view))], rng)

@@ -1,8 +1,8 @@
 """3-D object detection: the boxes of named objects, in VST's answer format.
 
-A box is nine numbers: centre x, y, z and sizes along its own X, Y, Z in metres, then pitch, yaw, roll: Euler angles about
-the camera's fixed X, Y, Z axes in degrees divided by 180. The frame is the camera's: X right, Y down, Z forward. Two
-decimals each. Of the 24 ways to name a box's sides, the one with the smallest rotation is given (`upright_box`).
+A box is nine numbers: centre x, y, z and sizes along its own X, Y, Z in metres, then pitch, yaw, roll: Euler angles
+about the camera's fixed X, Y, Z axes in degrees divided by 180. The frame is the camera's: X right, Y down, Z forward.
+Two decimals each. Of the 24 ways to name a box's sides, the one with the smallest rotation is given (`upright_box`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from vst_vla.envs.geometry import box_numbers, project, upright_box
+from vst_vla.envs.geometry import box_numbers, upright_box
 from vst_vla.envs.qa.base import QAItem, clear_instances, spoken_list
 from vst_vla.vla.contracts import Array, SceneState
 
@@ -42,7 +42,7 @@ class Detection:
     """Asks for the 3-D boxes of one category, of several, or of everything in view, a third each.
 
     Args:
-        short_prompt: one line instead of the full description of camera and format, for backbones that cannot afford it.
+        short_prompt: one line instead of the description of camera and format, for backbones that cannot afford it.
         min_visible: visible fraction below which an object is not asked about.
         min_pixels: the same in pixels of the picture.
     """
@@ -53,14 +53,12 @@ class Detection:
 
     def __call__(self, scene: SceneState, *, count: int, rng: np.random.Generator) -> list[QAItem]:
         """At most `count` items; none when no object can be seen well."""
-        choices = {camera: self._askable(scene, camera) for camera in range(len(scene.cameras))}
+        choices = {
+            camera: clear_instances(scene, camera=camera, min_visible=self.min_visible, min_pixels=self.min_pixels)
+            for camera in range(len(scene.cameras))
+        }
         cameras = [camera for camera, categories in choices.items() if categories]
         return [self._item(scene, choices, cameras, rng) for _ in range(count if cameras else 0)]
-
-    def _askable(self, scene: SceneState, camera: int) -> dict[str, list[int]]:
-        """Category -> objects, all of them clear and with their box centre inside the picture."""
-        found = clear_instances(scene, camera=camera, min_visible=self.min_visible, min_pixels=self.min_pixels)
-        return {c: numbers for c, numbers in found.items() if all(_centre_in_view(scene, camera, o) for o in numbers)}
 
     def _item(
         self, scene: SceneState, choices: dict[int, dict[str, list[int]]], cameras: list[int], rng: np.random.Generator
@@ -127,12 +125,3 @@ def _angles(intrinsics: Array, width: int, height: int) -> str:
         for side, focal in ((width, intrinsics[0, 0]), (height, intrinsics[1, 1]))
     )
     return f"hfov {horizontal:.2f}, vfov {vertical:.2f}"
-
-
-def _centre_in_view(scene: SceneState, camera: int, number: int) -> bool:
-    centre = (scene.world_to_camera[camera] @ scene.poses[number])[:3, 3]
-    if centre[2] <= 0:
-        return False
-    height, width = scene.images.shape[1:3]
-    pixel = project(centre, intrinsics=scene.intrinsics[camera])
-    return bool((pixel >= 0).all() and pixel[0] < width and pixel[1] < height)

@@ -23,7 +23,7 @@ _MAX_STEP = 0.015  # m of depth between neighbouring pixels of a smooth surface
 
 
 def draw_marks(image: Array, *, marks: Sequence[tuple[str, int, int]]) -> Array:
-    """A copy of the picture (H,W,3) uint8 with points (name, row, column); a colour's name, or a letter that is written."""
+    """A copy of the picture (H,W,3) uint8 with points (name, row, column): colours by name, or letters."""
     canvas = Image.fromarray(np.ascontiguousarray(image))
     draw = ImageDraw.Draw(canvas)
     radius = max(2, round(image.shape[0] / 64))

@@ -1,6 +1,6 @@
 """Variety for a scene: objects put elsewhere on their surface, the arm bent to another reach, physics settled.
 
-Everything is drawn from one generator and starts from a full reset, so the same state and generator give the same scene.
+Everything is drawn from one generator after a full reset, so the same state and generator give the same scene.
 """
 
 from __future__ import annotations
@@ -118,12 +118,11 @@ class Variation:
         return bool(((geoms[pairs[:, 0]] != geoms[pairs[:, 1]]) & (self._data.contact.dist < 0)).any())
 
     def _bend(self, surface: float, area: Array, rng: np.random.Generator) -> None:
-        """Reaches for a random point over the area, gripper down; keeps the arm where every try would touch something."""
+        """Reaches for a random point over the area, gripper down; the arm stays if every try touches something."""
         arm = self._data.qpos[self._arm_qpos].copy()
         down = self._data.site_xmat[self._site].reshape(3, 3).copy()
-        self._data.qpos[self._fingers] = rng.uniform(0, 0.04) * np.sign(
-            self._model.jnt_range[self._finger_joints()].sum(1)
-        )
+        directions = np.sign(self._model.jnt_range[self._finger_joints()].sum(axis=1))
+        self._data.qpos[self._fingers] = rng.uniform(0, 0.04) * directions
         for _ in range(_TRIES):
             target = np.append(rng.uniform(area[0], area[1]), surface + rng.uniform(*_REACH_HEIGHT))
             axis = rng.normal(size=3) * np.array([1, 1, 0])

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.sim
 SIZE = 64
 ACTIONS = np.random.default_rng(7).uniform(-1, 1, (12, 7))
 STILL = np.array(STILL_ACTION)
+ABOVE_FLOOR = np.array([0, 0, 0.05])
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +103,8 @@ def test_agent_view_is_upright_and_in_liberos_mirrored_view(env: LiberoEnv) -> N
     env.reset(options={"init_state": 0})
     start = soup(env)
     pictures = {}
-    for name, shift in {
-        "gone": (0, 0, -5),
-        "here": (0, 0, 0.05),
-        "above": (0, 0, 0.2),
-        "left": (0, 0.15, 0.05),
-    }.items():
+    shifts = {"gone": (0, 0, -5), "here": (0, 0, 0.05), "above": (0, 0, 0.2), "left": (0, 0.15, 0.05)}
+    for name, shift in shifts.items():
         place(env, start + shift)
         pictures[name] = env.simulator.render("agentview", size=SIZE)
     here = centre(pictures["here"], pictures["gone"])
@@ -147,7 +144,7 @@ def test_success_terminates_and_latches(env: LiberoEnv) -> None:
     env.reset(options={"init_state": 3})
     start, basket = soup(env), env.simulator.sim.data.get_joint_qpos("basket_1_joint0")[:3]
     assert not env.step(STILL)[4]["success"]
-    place(env, basket + [0, 0, 0.05])
+    place(env, basket + ABOVE_FLOOR)
     _, reward, terminated, truncated, info = env.step(STILL)
     assert (reward, terminated, truncated, info["success"]) == (1.0, True, False, True)
     place(env, start)
@@ -159,8 +156,17 @@ def test_success_terminates_and_latches(env: LiberoEnv) -> None:
 
 def test_a_chunk_stops_at_success(env: LiberoEnv) -> None:
     env.reset(options={"init_state": 3})
-    place(env, env.simulator.sim.data.get_joint_qpos("basket_1_joint0")[:3] + [0, 0, 0.05])
+    place(env, env.simulator.sim.data.get_joint_qpos("basket_1_joint0")[:3] + ABOVE_FLOOR)
     assert env.step_chunk(np.tile(STILL, (8, 1)))[4]["num_steps"] == 1
+
+
+def test_two_scenes_in_one_process_draw_their_own(env: LiberoEnv) -> None:
+    before = env.reset(options={"init_state": 0})[0][IMAGE_KEY]
+    other = LiberoEnv("libero_object", task_id=1, image_size=SIZE)
+    assert not np.array_equal(other.reset(options={"init_state": 0})[0][IMAGE_KEY], before)
+    assert np.array_equal(env.render(), before)
+    other.close()
+    assert np.array_equal(env.render(), before)
 
 
 def test_the_horizon_truncates() -> None:

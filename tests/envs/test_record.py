@@ -64,7 +64,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
 def test_other_json_is_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text(line + "\n")
-    with pytest.raises(ValueError, match="line 1 of .* fields differ: .*success"):
+    with pytest.raises(ValueError, match=r"line 1 of .*fields differ: .*success"):
         RecordFile(path).read()
 
 
@@ -85,8 +85,7 @@ def test_resume_skips_what_is_done_and_repeats_what_broke(tmp_path: Path) -> Non
     [("policy", "zero"), ("checkpoint", "def"), ("seed", 1), ("assets", "official"), ("max_steps", 20)],
 )
 def test_another_configuration_is_one_line(tmp_path: Path, key: str, value: object) -> None:
-    with pytest.raises(
-        ValueError, match=f"holds episodes with {key}=.*, this run has {key}={value}: use another"
-    ) as caught:
+    message = f"holds episodes with {key}=.*, this run has {key}={value}: use another"
+    with pytest.raises(ValueError, match=message) as caught:
         filled(tmp_path).resume(replace(RUN, **{key: value}))
     assert "\n" not in str(caught.value)

@@ -116,16 +116,7 @@ def test_page_holds_its_videos_and_fetches_nothing(tmp_path: Path) -> None:
     assert not re.search(r"https?://|//[a-z]|url\(|@import", re.sub(r"base64,[^\"]+", "", page))
     assert "script" not in links.tags
     assert "b" not in links.tags, "a task's text must not become markup"
-    for part in (
-        "2 of 3 episodes",
-        "soup & salad",
-        "random",
-        "0/3",
-        "task 0, state 1",
-        "failure",
-        "stand-in",
-        "0123456789ab",
-    ):
+    for part in ("2 of 3 episodes", "soup & salad", "random", "0/3", "task 0, state 1", "failure", "stand-in"):
         assert part in links.text
     assert json.loads((tmp_path / "report.json").read_text()) == report
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "videos"]

@@ -54,9 +54,8 @@ def test_slow_films(tmp_path: Path) -> None:
 
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "a.mp4", fps=20) as writer:
-        writer.add(frames(1)[0])
-        raise RuntimeError
+    with pytest.raises(ValueError, match="a frame is"):
+        write(tmp_path / "a.mp4", [*frames(2), np.zeros((2, 2), np.uint8)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,10 +72,10 @@ def test_bad_frames(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "a.mp4", fps=20)
     with pytest.raises(ValueError, match=r"a frame is float64 \(8, 8, 3\), expected uint8"):
         writer.add(np.zeros((8, 8, 3)))
-    with pytest.raises(ValueError, match="no frames for a.mp4"):
+    with pytest.raises(ValueError, match=r"no frames for a\.mp4"):
         writer.close()
     writer.add(np.zeros((48, 64, 3), np.uint8))
-    with pytest.raises(ValueError, match="expected .* like the first one"):
+    with pytest.raises(ValueError, match=r"expected .* like the first one"):
         writer.add(np.zeros((64, 64, 3), np.uint8))
     writer.discard()
     assert list(tmp_path.iterdir()) == []

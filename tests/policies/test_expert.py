@@ -108,7 +108,7 @@ def test_the_grasp_is_as_deep_as_the_palm_allows_and_never_in_the_floor() -> Non
 def test_boxes_and_hand_agree_with_the_scene(env: LiberoEnv) -> None:
     env.reset(options={"init_state": 0})
     soup, hand = box_of(env.simulator, "alphabet_soup_1"), hand_of(env.simulator)
-    np.testing.assert_allclose(2 * soup.half, [0.065, 0.08, 0.065], atol=0.015)  # a can, lying along no level axis
+    np.testing.assert_allclose(2 * soup.half, [0.065, 0.08, 0.065], atol=0.015)  # a can, upright along its body's y
     basket = region_owner(env.simulator, "basket_1_contain_region")
     assert basket == "basket_1"
     inside = region_center(env.simulator, "basket_1_contain_region") - box_of(env.simulator, basket).center

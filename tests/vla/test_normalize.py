@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from vst_vla.vla.normalize import FeatureStats, Normalizer, NormStats
 
 
@@ -56,7 +55,8 @@ def test_json_round_trip(tmp_path):
 def test_from_lerobot_takes_only_the_named_features():
     raw = {name: np.ones(2) for name in ("mean", "std", "min", "max", "q01", "q10", "q99", "count")}
     stats = NormStats.from_lerobot({"action": raw, "observation.images.image": {}}, keys=["action"])
-    assert set(stats.features) == {"action"} and stats.features["action"].dim == 2
+    assert set(stats.features) == {"action"}
+    assert stats.features["action"].dim == 2
 
 
 @pytest.mark.parametrize(

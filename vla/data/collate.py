@@ -84,7 +84,7 @@ class Collator:
         """Patches (P, 3*2*14*14) and grids (N,3) of pictures already at a multiple of 28 pixels; tokens of each."""
         if not pictures:
             return {}, []
-        images = [torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1) for p in pictures]
+        images = [torch.tensor(p).permute(2, 0, 1) for p in pictures]
         made = self.processor.image_processor(images, do_resize=False, return_tensors="pt")
         counts = (made["image_grid_thw"].prod(dim=1) // self._merge).tolist()
         return {"pixel_values": made["pixel_values"], "image_grid_thw": made["image_grid_thw"]}, counts

@@ -94,17 +94,22 @@ def _write_episodes(
     """Returns all frames of every vector, (sum of T, D)."""
     writer: _PictureWriter | _VideoWriter | None = None
     seen: dict[str, list[Array]] = {}
-    for episode in episodes:
+    try:
+        for episode in episodes:
+            if writer is None:
+                features = _features(episode, names, video=video)
+                writer = (_VideoWriter if video else _PictureWriter)(folder, features, fps=fps, robot_type=robot_type)
+            _check(episode, features)
+            writer.add(episode)
+            for key, values in episode.vectors.items():
+                seen.setdefault(key, []).append(values)
         if writer is None:
-            features = _features(episode, names, video=video)
-            writer = (_VideoWriter if video else _PictureWriter)(folder, features, fps=fps, robot_type=robot_type)
-        _check(episode, features)
-        writer.add(episode)
-        for key, values in episode.vectors.items():
-            seen.setdefault(key, []).append(values)
-    if writer is None:
-        raise ValueError("no episodes to write: give at least one")
-    writer.close()
+            raise ValueError("no episodes to write: give at least one")
+        writer.close()
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
     return {key: np.concatenate(values) for key, values in seen.items()}
 
 
@@ -166,6 +171,10 @@ class _PictureWriter:
         self._file.close()
         self._meta.finalize()
 
+    def abandon(self) -> None:
+        """Keeps LeRobot from writing its buffers into the removed folder when it is collected."""
+        self._meta._finalized = True
+
     def _write(self, columns: Mapping[str, Array], images: Mapping[str, Sequence[bytes]]) -> None:
         import datasets
         import pyarrow.parquet as pq
@@ -214,6 +223,10 @@ class _VideoWriter:
 
     def close(self) -> None:
         self._dataset.finalize()
+
+    def abandon(self) -> None:
+        """As for pictures."""
+        self._dataset.meta._finalized = self._dataset.writer._finalized = True
 
 
 def _statistics(columns: Mapping[str, Array], images: Mapping[str, Sequence[bytes]]) -> dict[str, dict[str, Array]]:

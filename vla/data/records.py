@@ -90,7 +90,8 @@ class SpatialRecords(Sequence[Record]):
         skipped: (file, row in that file, reason) of every unusable row met so far.
 
     Raises:
-        ValueError: no parquet file there, a file that is not parquet, a missing column, or no usable row.
+        ValueError: no parquet file there, a folder not finished, a file that is not parquet, a missing column, or no
+            usable row.
     """
 
     def __init__(self, paths: str | Path | Sequence[str | Path], *, verify: bool = True) -> None:
@@ -226,6 +227,7 @@ def _meta(text: str | None, name: str) -> list[Any]:
 def _expand(paths: Sequence[str | Path]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
+        _require_complete(path / "manifest.json")
         found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         found = [file for file in found if not file.name.startswith(".")]
         if not found or not found[0].is_file():
@@ -234,6 +236,12 @@ def _expand(paths: Sequence[str | Path]) -> list[Path]:
     if not files:
         raise ValueError("no parquet file given: name at least one file or folder")
     return files
+
+
+def _require_complete(manifest: Path) -> None:
+    """Raises ValueError for a folder whose making was cut short; folders without a manifest pass."""
+    if manifest.is_file() and not json.loads(manifest.read_text()).get("complete", True):
+        raise ValueError(f"'{manifest.parent}' is not finished: run the `vst-vla qa` that made it again, it goes on")
 
 
 def _index(files: Sequence[Path]) -> tuple[list[int], list[tuple[int, int]]]:

@@ -33,3 +33,6 @@ def make_head(config: Mapping[str, Any], *, hidden_dim: int, action_dim: int, st
     head: Any = HEADS[name]
     made: ActionHead = head(hidden_dim=hidden_dim, action_dim=action_dim, state_dim=state_dim, **options)
     return made
+
+
+__all__ = ["HEADS", "ActionHead", "make_head"]

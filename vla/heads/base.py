@@ -31,7 +31,7 @@ class ActionHead(nn.Module):
     def loss(
         self, hidden: torch.Tensor, *, actions: torch.Tensor, action_is_pad: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """{"loss": scalar, further detached scalars to log} from hidden (B,K,D), actions (B,C,A), padding (B,C) bool."""
+        """{"loss": scalar, detached scalars to log} from hidden (B,K,D), actions (B,C,A), padding (B,C) bool."""
         raise NotImplementedError
 
     def predict(self, hidden: torch.Tensor) -> torch.Tensor:

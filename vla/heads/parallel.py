@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-
 from vst_vla.vla.heads.base import ActionHead
 
 
@@ -31,6 +30,7 @@ class ParallelHead(ActionHead):
         self.decode = _mlp(hidden_dim, hidden_dim, action_dim)
 
     def slots(self, state: torch.Tensor | None, *, batch_size: int) -> torch.Tensor:
+        """The embedded state, then the C queries: (B,C+1,D), or (B,C,D) without a state."""
         queries = self.queries.expand(batch_size, -1, -1)
         if self.embed_state is None:
             return queries
@@ -48,6 +48,7 @@ class ParallelHead(ActionHead):
         return {"loss": loss, "action_l1": loss.detach()}
 
     def predict(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Normalised actions (B,C,A) from the queries' hidden states; the state token's is not read."""
         output: torch.Tensor = self.decode(self.norm(hidden[:, -self.chunk :].to(self.queries.dtype)))
         return output
 

@@ -96,6 +96,13 @@ class VLATrainer(Trainer):
         """Tied weights are stored once: safetensors refuses two names for one tensor."""
         super()._save(output_dir, state_dict=_without_aliases(state_dict or self.model.state_dict()))
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A checkpoint of ours lacks nothing but the second names of tied weights."""
+        aliases = self.model.state_dict().keys() - _without_aliases(self.model.state_dict()).keys()
+        wrong = set(load_result.unexpected_keys) | (set(load_result.missing_keys) - aliases)
+        if wrong:
+            raise ValueError(f"the run's checkpoint does not fit this model, first at '{min(wrong)}': start another run")
+
 
 def parameter_groups(
     model: nn.Module, *, learning_rate: float, vision_lr_ratio: float, weight_decay: float

@@ -1,0 +1,73 @@
+"""Parquet shards of a question dataset: VST's columns, whole files only, the same rows giving the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA = pa.schema(
+    [
+        ("conversations", pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))),
+        ("id", pa.string()),
+        ("data_source", pa.string()),
+        ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
+        ("type", pa.string()),
+        ("meta_info", pa.string()),
+    ]
+)
+"""VST's record format. `vla/data/records.py` reads it; the two files state the format each for itself, and a test
+holds them equal."""
+
+Counts = dict[str, dict[str, int]]
+
+
+def shard_path(folder: Path, *, number: int) -> Path:
+    """Where shard `number` lies."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def write_shard(path: Path, *, records: list[dict[str, Any]]) -> None:
+    """Writes the rows to a temporary file beside `path`, then renames it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # Pictures that several questions share are stored once: the dictionary page is allowed to hold them all.
+        table = pa.Table.from_pylist(records, schema=SCHEMA)
+        pq.write_table(table, partial, dictionary_pagesize_limit=64 << 20)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def is_whole(path: Path, *, rows: int) -> bool:
+    """Whether the shard is there, readable, and has that many rows."""
+    if not path.is_file():
+        return False
+    try:
+        return bool(pq.read_metadata(path).num_rows == rows)
+    except pa.ArrowInvalid:
+        return False
+
+
+def count_kinds(paths: list[Path]) -> Counts:
+    """Items by family, by level and by record type, over all shards."""
+    totals: dict[str, Counter[str]] = {"family": Counter(), "level": Counter(), "type": Counter()}
+    for path in paths:
+        table = pq.read_table(path, columns=["type", "meta_info"])
+        totals["type"].update(table.column("type").to_pylist())
+        for meta in map(json.loads, table.column("meta_info").to_pylist()):
+            totals["family"][meta[0]["family"]] += 1
+            totals["level"][meta[0]["level"]] += 1
+    return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
+
+
+def write_json(path: Path, *, value: dict[str, Any]) -> None:
+    """Writes readable JSON, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial.write_text(json.dumps(value, indent=2) + "\n")
+    partial.replace(path)

@@ -1,0 +1,36 @@
+"""Data that several learner tests train on, written once."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def learning_data() -> ModuleType:
+    """The helpers in learning_data.py."""
+    return _module("learning_data")
+
+
+@pytest.fixture(scope="session")
+def robot_folder(learning_data: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = learning_data.write_robot_data(tmp_path_factory.mktemp("robot") / "data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def question_folder(learning_data: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = learning_data.write_questions(tmp_path_factory.mktemp("questions"))
+    return folder

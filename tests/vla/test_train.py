@@ -1,0 +1,145 @@
+"""Training runs: both kinds, resumed on the same loss curve, killed, refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from vst_vla.vla.backbone import load_backbone
+from vst_vla.vla.model import VLAModel
+from vst_vla.vla.train.recipe import Recipe
+from vst_vla.vla.train.run import train
+from vst_vla.vla.train.trainer import VLATrainer, latest_checkpoint, parameter_groups
+
+HEAD = {"name": "parallel", "chunk": 8}
+
+
+def losses(out: Path) -> dict[int, float]:
+    """Loss by step, out of the newest checkpoint's log."""
+    newest = latest_checkpoint(out / "run")
+    assert newest is not None
+    history = json.loads((newest / "trainer_state.json").read_text())["log_history"]
+    return {line["step"]: line["loss"] for line in history if "loss" in line}
+
+
+@pytest.fixture(scope="module")
+def policy_run(learning_data: ModuleType, robot_folder: Path, question_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    train(out, recipe=learning_data.small_recipe(), head=HEAD, robot=robot_folder, spatial=question_folder)
+    return out
+
+
+def test_policy_run_logs_both_sources_and_loads(policy_run: Path) -> None:
+    newest = latest_checkpoint(policy_run / "run")
+    assert newest is not None
+    line = json.loads((newest / "trainer_state.json").read_text())["log_history"][0]
+    assert {"robot/action_l1", "spatial/token_accuracy", "loss"} <= line.keys()
+    assert line["loss"] == pytest.approx(line["robot/loss"] + line["spatial/loss"], rel=1e-3)
+    model = VLAModel.load(policy_run / "model")
+    assert model.spec is not None
+    assert model.spec.recipe == "test"
+    assert list((policy_run / "run").rglob("events.out.tfevents*")), "TensorBoard's log"
+
+
+def test_spatial_run_makes_a_backbone_for_the_policy(learning_data: ModuleType, robot_folder: Path, question_folder: Path, tmp_path: Path) -> None:
+    folder = train(tmp_path / "spatial", recipe=learning_data.small_recipe(), spatial=question_folder)
+    trained = load_backbone(str(folder))
+    fresh = load_backbone("tiny")
+    name, weight = next((n, p) for n, p in trained.model.named_parameters() if "layers.0.mlp.gate_proj" in n)
+    assert not torch.equal(weight, dict(fresh.model.named_parameters())[name])
+    train(tmp_path / "policy", recipe=learning_data.small_recipe(), head=HEAD, backbone=str(folder), robot=robot_folder)
+    with pytest.raises(ValueError, match="no action head"):
+        VLAModel.load(folder)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the library catches it."""
+
+
+def test_a_killed_run_resumes_on_the_same_curve(
+    learning_data: ModuleType, robot_folder: Path, question_folder: Path, policy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at step 3 and while step 2's checkpoint stands: the rest is the unbroken run's, to the last digit."""
+    recipe, out = learning_data.small_recipe(), tmp_path / "killed"
+    given = {"recipe": recipe, "head": HEAD, "robot": robot_folder, "spatial": question_folder}
+    compute = VLATrainer.compute_loss
+
+    def dying(self: VLATrainer, *args: object, **kwargs: object) -> object:
+        if self.state.global_step == 3:
+            raise Killed
+        return compute(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VLATrainer, "compute_loss", dying)
+        with pytest.raises(Killed):
+            train(out, **given)
+    assert not (out / "model").exists()
+    torn = out / "run" / "checkpoint-3"
+    torn.mkdir()
+    (torn / "model.safetensors").write_bytes(b"half")
+    train(out, **given)
+    assert not torn.exists()
+    assert losses(out) == losses(policy_run)
+
+
+def test_resuming_with_other_settings_is_refused(learning_data: ModuleType, question_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(out, recipe=learning_data.small_recipe(steps=1), spatial=question_folder)
+    with pytest.raises(ValueError, match=r"a run with recipe.learning_rate=0.001, this one has 0.1"):
+        train(out, recipe=learning_data.small_recipe(steps=1, learning_rate=0.1), spatial=question_folder)
+    before = (out / "model" / "model.safetensors").stat().st_mtime_ns
+    train(out, recipe=learning_data.small_recipe(steps=1), spatial=question_folder)
+    assert (out / "model" / "model.safetensors").stat().st_mtime_ns == before, "a finished run is left alone"
+
+
+def test_vision_tower_learns_at_its_own_rate() -> None:
+    model = VLAModel(load_backbone("tiny"))
+    groups = parameter_groups(model, learning_rate=1e-3, vision_lr_ratio=0.1, weight_decay=0.01)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(1e-4 if "visual" in name else 1e-3), name
+        assert decays[id(parameter)] == (0.01 if parameter.ndim >= 2 else 0.0), name
+
+
+def test_a_loss_that_is_no_number_stops_the_run(learning_data: ModuleType, question_folder: Path, tmp_path: Path) -> None:
+    recipe = learning_data.small_recipe(steps=30, learning_rate=1e30, warmup=0.0, max_grad_norm=1e30)
+    with pytest.raises(ValueError, match=r"is not a number at step \d+: lower the learning rate"):
+        train(tmp_path / "nan", recipe=recipe, spatial=question_folder)
+    assert not (tmp_path / "nan" / "model").exists()
+
+
+def test_full_disk_while_saving_keeps_the_last_whole_checkpoint(
+    learning_data: ModuleType, question_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    save, out = safetensors.torch.save_file, tmp_path / "full"
+
+    def full(tensors: object, path: object, **kwargs: object) -> None:
+        if "checkpoint-4" in str(path):
+            Path(str(path)).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save(tensors, path, **kwargs)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "save_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(out, recipe=learning_data.small_recipe(), spatial=question_folder)
+    newest = latest_checkpoint(out / "run")
+    assert newest is not None
+    assert newest.name == "checkpoint-2"
+    assert (train(out, recipe=learning_data.small_recipe(), spatial=question_folder) / "config.json").is_file()
+    shutil.rmtree(out)
+
+
+def test_recipe_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"unknown recipe setting 'learning_rat': did you mean 'learning_rate'"):
+        Recipe.from_dict({"learning_rat": 1.0})
+    with pytest.raises(ValueError, match="image_size 100 is no multiple of 28: try 84 or 112"):
+        Recipe(name="x", steps=1, batch_size=1, learning_rate=1e-3, image_size=100)
