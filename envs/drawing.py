@@ -6,6 +6,7 @@ import json
 import time
 
 import mujoco
+
 from vst_vla.vla.contracts import Array
 
 SCENE = """

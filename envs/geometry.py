@@ -17,6 +17,7 @@ import itertools
 import math
 
 import numpy as np
+
 from vst_vla.vla.contracts import Array
 
 BOX_NUMBERS = 9

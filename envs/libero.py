@@ -43,8 +43,8 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
     1 at the step on which the task's goal is reached, else 0.
 
     ## Starting state
-    `reset(options={"init_state": i})` starts from the task's official initial state i; without it, one is drawn with the
-    environment's generator. Ten control steps without motion follow, so that objects rest (LIBERO's own protocol).
+    `reset(options={"init_state": i})` starts from the task's official initial state i; without it, one is drawn with
+    the environment's generator. Ten control steps without motion follow, so that objects rest (LIBERO's own protocol).
 
     ## Episode end
     Terminates when the goal predicate holds; truncates at the suite's horizon (220, 280, 300, 520 control steps; the
@@ -86,7 +86,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
         self._num_steps = 0
         self._success = False
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        pictures = {key: picture for key in IMAGE_KEYS} if images else {}
+        pictures = dict.fromkeys(IMAGE_KEYS, picture) if images else {}
         state = spaces.Box(-np.inf, np.inf, (LIBERO_STATE.dim,), np.float32)
         self.observation_space = spaces.Dict({**pictures, STATE_KEY: state})
         self.action_space = spaces.Box(LIBERO_ACTION.low, LIBERO_ACTION.high, (LIBERO_ACTION.dim,), np.float32)
@@ -160,7 +160,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
 
 
 def state_vector(raw: dict[str, Array]) -> Array:
-    """robosuite's observation -> `observation.state` (8,) float32, in the order of `contracts.LIBERO_STATE`."""
+    """Robosuite's observation -> `observation.state` (8,) float32, in the order of `contracts.LIBERO_STATE`."""
     rotation = axis_angle(raw["robot0_eef_quat"])
     return np.concatenate([raw["robot0_eef_pos"], rotation, raw["robot0_gripper_qpos"]]).astype(np.float32)
 

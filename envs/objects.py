@@ -11,6 +11,7 @@ from typing import Any
 import mujoco
 import numpy as np
 from scipy.spatial import ConvexHull
+
 from vst_vla.envs.geometry import apply, matrix_from_quaternion, rigid, tight_box
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array

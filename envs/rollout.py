@@ -11,6 +11,7 @@ starts its next one while the others go on. Records do not depend on the number 
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 from tqdm import tqdm
+
 from vst_vla.envs.assets import Assets, find_assets
 from vst_vla.envs.libraries import require_libraries
 from vst_vla.envs.record import RECORDS_FILE, EpisodeRecord, RecordFile, RunIdentity, count_successes
@@ -207,7 +209,9 @@ class _TaskRun:
             self.policy.reset()
             self._loop(envs, queue)
         except BaseException:
-            envs.close(terminate=True)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*Calling `close` while waiting.*")
+                envs.close(terminate=True)
             raise
         finally:
             envs.close()

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from vst_vla.envs.geometry import apply, box_corners, intrinsics_from_fovy, invert_rigid, project, rigid
 from vst_vla.envs.objects import find_objects
 from vst_vla.envs.simulator import CAMERAS, Simulator

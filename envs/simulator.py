@@ -4,8 +4,8 @@ Built straight on hf-libero's problem classes, so physics, controller (OSC_POSE 
 LIBERO's own. Nothing is drawn unless `render` is called. Letters: H/W pixels, A action.
 
 Images come in LIBERO's orientation: the field (openpi, OpenVLA, LeRobot) turns MuJoCo's bottom-up picture by 180
-degrees, which makes it upright **and mirrors it left to right**. Every published LIBERO dataset and policy uses this view,
-so it is ours too; `render(..., mirror=False)` gives the physical, unmirrored one.
+degrees, which makes it upright **and mirrors it left to right**. Every published LIBERO dataset and policy uses this
+view, so it is ours too; `render(..., mirror=False)` gives the physical, unmirrored one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import copy
 from typing import Any
 
 import numpy as np
+
 from vst_vla.envs.assets import Assets, find_assets, prepare_libero
 from vst_vla.envs.suites import CONTROL_HZ, Task
 from vst_vla.vla.contracts import Array
@@ -93,17 +94,6 @@ class Simulator:
         raw = self.sim.render(size, size, camera_name=camera)
         return np.ascontiguousarray(raw[::-1, ::-1] if mirror else raw[::-1])
 
-    def render_truth(self, camera: str, *, size: int, mirror: bool = True) -> tuple[Array, Array]:
-        """Metric depth (size, size) float32 m along the view axis, and MuJoCo geom ids (size, size) int32, -1 for none."""
-        self._ensure_context()
-        _, buffer = self.sim.render(size, size, camera_name=camera, depth=True)
-        geoms = self.sim.render(size, size, camera_name=camera, segmentation=True)
-        extent, near, far = self.sim.model.stat.extent, self.sim.model.vis.map.znear, self.sim.model.vis.map.zfar
-        depth = near * extent / (1.0 - buffer * (1.0 - near / far))
-        ids = np.where(geoms[..., 0] == _GEOM_TYPE, geoms[..., 1], -1)
-        turn = (slice(None, None, -1), slice(None, None, -1 if mirror else 1))
-        return np.ascontiguousarray(depth[turn], dtype=np.float32), np.ascontiguousarray(ids[turn], dtype=np.int32)
-
     def _ensure_context(self) -> None:
         """Creates the OpenGL context at the first picture: in the process and on the device that draws it.
 
@@ -131,9 +121,6 @@ class Simulator:
         if self.sim._render_context_offscreen is not None:
             self.sim._render_context_offscreen.gl_ctx.make_current()
         self.problem.close()
-
-
-_GEOM_TYPE = 5  # mujoco.mjtObj.mjOBJ_GEOM, as robosuite's segmentation picture stores it
 
 
 def _build_problem(task: Task) -> Any:

@@ -59,7 +59,7 @@ def _task_names() -> dict[str, list[str]]:
 
 
 def _sentence(name: str) -> str:
-    """The instruction out of a task's name: LIBERO-100 names start with an upper-case scene prefix, which is dropped."""
+    """The instruction out of a task's name; LIBERO-100 names start with an upper-case scene, which is dropped."""
     words = name.split("_")
     if name[0].isupper():
         words = words[next(i for i, w in enumerate(words) if w.startswith("SCENE")) + 1 :]
@@ -112,5 +112,7 @@ def init_state(task: Task, *, index: int) -> Array:
     """One official initial state. Raises ValueError when the index is out of range."""
     states = init_states(task)
     if not 0 <= index < len(states):
-        raise ValueError(f"init_state {index} is out of range: {task.suite} task {task.task_id} has 0 to {len(states) - 1}")
+        raise ValueError(
+            f"init_state {index} is out of range: {task.suite} task {task.task_id} has 0 to {len(states) - 1}"
+        )
     return states[index]

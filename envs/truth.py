@@ -12,6 +12,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array, unknown_name
 

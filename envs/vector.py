@@ -20,6 +20,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+
 from vst_vla.envs.assets import Assets
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.simulator import CAMERAS

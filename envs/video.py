@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
+
 from vst_vla.vla.contracts import Array
 
 PARTIAL_SUFFIX = ".partial"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+
 from vst_vla.vla.contracts import (
     IMAGE_KEYS,
     LIBERO_ACTION,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
 from vst_vla.vla.contracts import ActionSpec, Array, Observation, StateSpec
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel

@@ -119,5 +119,3 @@ def _check_keys(verb: str, argv: list[str], known: list[str]) -> None:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
-
-

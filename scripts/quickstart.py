@@ -1,4 +1,4 @@
-"""`vst-vla quickstart`: the verbs in a row, each on the one before: demos, qa, train (spatial), train (policy), rollout.
+"""`vst-vla quickstart`: the verbs in a row: demos, qa, train (spatial), train (policy), rollout.
 
 Every stage resumes: after Ctrl-C or a kill, the same command goes on where it was.
 """

@@ -49,7 +49,9 @@ def test_hydra_only_in_scripts(path: Path) -> None:
         assert not {n for n in imports(path) if n.split(".")[0] in {"hydra", "omegaconf"}}
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_files_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
@@ -84,4 +86,6 @@ def test_every_verb_has_a_file_a_yaml_and_help() -> None:
         assert (ROOT / "scripts" / f"{verb}.py").is_file()
         text = describe(verb)
         assert text.startswith(f"usage: vst-vla {verb}")
-        assert "vst-vla" in text.split("keys and their defaults")[0].split("\n", 1)[1], f"{verb}: no command in the header"
+        assert "vst-vla" in text.split("keys and their defaults")[0].split("\n", 1)[1], (
+            f"{verb}: no command in the header"
+        )

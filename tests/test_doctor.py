@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+
 from vst_vla.envs import doctor
 from vst_vla.envs.doctor import Check, run_checks
 from vst_vla.scripts.doctor import main
 
 
 def test_six_lines_and_exit_code(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code = main(["--outputs", str(tmp_path / "runs")])
+    code = main([f"out={tmp_path / 'runs'}"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["python", "torch", "gpu", "renderer", "assets", "disk"]
     assert code == int(any("MEND" in line for line in lines))
@@ -31,7 +32,7 @@ def test_bad_machine_gets_mending_and_exit_code_1(
     monkeypatch.setenv("VST_VLA_LIBERO_ASSETS", str(tmp_path / "nowhere"))
     monkeypatch.setenv("MUJOCO_GL", "elg")
     monkeypatch.setattr(doctor, "NEEDED_GIB", 1e9)
-    assert main(["--outputs", str(tmp_path)]) == 1
+    assert main([f"out={tmp_path}"]) == 1
     report = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "MEND" in report["renderer"]
     assert "did you mean 'egl'?" in report["renderer"]

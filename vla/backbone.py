@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.hub import fetch_checkpoint
 from vst_vla.vla.presets import HUB_IDS, NAMES, TINY, tiny_config

@@ -46,9 +46,11 @@ class StateSpec:
 
     @property
     def dim(self) -> int:
+        """Width of the vector."""
         return len(self.names)
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
         return asdict(self)
 
 
@@ -65,17 +67,17 @@ class ActionSpec:
 
     @property
     def dim(self) -> int:
+        """Width of the vector."""
         return len(self.names)
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
         return asdict(self)
 
     def check(self, action: Array) -> None:
         """Raises ValueError unless `action` (..., A) is finite, of the spec's width and inside its range."""
         if action.shape[-1:] != (self.dim,):
-            raise ValueError(
-                f"action has shape {action.shape}, expected (..., {self.dim}) for {', '.join(self.names)}"
-            )
+            raise ValueError(f"action has shape {action.shape}, expected (..., {self.dim}) for {', '.join(self.names)}")
         if not np.isfinite(action).all():
             bad = self.names[int(np.argwhere(~np.isfinite(action))[0][-1])]
             raise ValueError(f"action holds a NaN or infinity in '{bad}': send finite numbers only")
@@ -83,8 +85,8 @@ class ActionSpec:
         if outside.any():
             where = tuple(np.argwhere(outside)[0])
             raise ValueError(
-                f"action '{self.names[int(where[-1])]}' is {action[where]:.4g}, expected [{self.low:g}, {self.high:g}]: "
-                "clip it, or check the normalisation statistics"
+                f"action '{self.names[int(where[-1])]}' is {action[where]:.4g}, "
+                f"expected {self.low:g} to {self.high:g}: clip it, or check the normalisation statistics"
             )
 
     def clip(self, action: Array) -> Array:
@@ -142,9 +144,9 @@ class SceneState:
     """Ground truth of one simulated moment, seen by K cameras.
 
     World axes are MuJoCo's (z up, metres); with `mirrored`, y is negated, so that the left-right mirrored pictures that
-    policies see are ordinary pictures of a right-handed world (`envs/scene.py` has the rule). Cameras are in OpenCV axes
-    (x right, y down, z forward). Images, depth and instances are upright; pixel (row r, column c) has its centre at
-    (c + 0.5, r + 0.5). `instances` holds 0 for background and robot and o + 1 for object o.
+    policies see are ordinary pictures of a right-handed world (`envs/scene.py` has the rule). Cameras are in OpenCV
+    axes (x right, y down, z forward). Images, depth and instances are upright; pixel (row r, column c) has its centre
+    at (c + 0.5, r + 0.5). `instances` holds 0 for background and robot and o + 1 for object o.
     An object's pose is that of its box: the box centre, with axes along the box sides.
     """
 
@@ -165,6 +167,7 @@ class SceneState:
 
     @property
     def num_objects(self) -> int:
+        """O."""
         return len(self.names)
 
 

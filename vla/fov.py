@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from vst_vla.vla.contracts import Array
 
 BOX_TYPE = "bbox_3d"

@@ -23,7 +23,9 @@ class InferencePipeline:
     """
 
     def __init__(self, model: VLAModel) -> None:
-        assert model.spec is not None and model.norm_stats is not None and model.head is not None
+        assert model.spec is not None
+        assert model.norm_stats is not None
+        assert model.head is not None
         self.spec = model.spec
         self._transforms = build_transforms(model.spec, stats=model.norm_stats)
         self._actions = action_normalizer(model.spec, stats=model.norm_stats)
@@ -49,7 +51,9 @@ class InferencePipeline:
         wanted = [*self.spec.image_keys, TASK_KEY, *([STATE_KEY] if self.spec.state else [])]
         for key in wanted:
             if key not in observation:
-                raise ValueError(f"observation has no '{key}', expected {', '.join(wanted)}: found {', '.join(observation)}")
+                raise ValueError(
+                    f"observation has no '{key}', expected {', '.join(wanted)}: found {', '.join(observation)}"
+                )
         for key in self.spec.image_keys:
             image = observation[key]
             if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype) != "uint8":

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+
 from vst_vla.vla.contracts import Array, near_miss, unknown_name
 
 MODES = ("quantile", "min_max", "mean_std", "none")

@@ -19,6 +19,7 @@ from transformers import (
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
 )
+
 from vst_vla.vla.prompt import ROBOT_QUESTION, SYSTEM_PROMPT, THINKING_PROMPT
 
 SPECIAL_TOKENS = (

@@ -1,7 +1,8 @@
 """One list of transforms from a robot sample to model units, used by training and by serving.
 
-Each is a callable `(sample, rng) -> sample` on the dictionary of `vla/contracts.py`. With a random generator it augments
-(training), without one it does the matching deterministic thing (evaluation): a random crop becomes the centre crop.
+Each is a callable `(sample, rng) -> sample` on the dictionary of `vla/contracts.py`. With a random generator it
+augments (training), without one it does the matching deterministic thing (evaluation): a random crop becomes the centre
+crop.
 Letters: H/W pixels, S state, C chunk, A action.
 """
 
@@ -48,6 +49,7 @@ class CropResize:
     fraction: float
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
+        """Cropped and resized; the given sample is left as it is."""
         return sample | {key: self._apply(sample[key], rng) for key in self.keys}
 
     def _apply(self, picture: Array, rng: np.random.Generator | None) -> Array:
@@ -70,6 +72,7 @@ class ColourJitter:
     contrast: float
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
+        """Jittered; the given sample is left as it is."""
         if rng is None or (self.brightness == 0 and self.contrast == 0):
             return sample
         return sample | {key: self._apply(sample[key], rng) for key in self.keys}
@@ -91,6 +94,7 @@ class Normalise:
     noise: float = 0.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
+        """Normalised; the given sample is left as it is."""
         if self.key not in sample:  # a served observation carries no action
             return sample
         values = self.normalizer.normalize(np.asarray(sample[self.key], dtype=np.float32))

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
 import numpy as np
+
 from vst_vla.envs.placeholders.shapes import Part, Thing, Xyz
 from vst_vla.vla.contracts import Array
 

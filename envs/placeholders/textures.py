@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 from PIL import Image
+
 from vst_vla.vla.contracts import Array
 
 SIDE = 256

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+
 from vst_vla.envs.geometry import apply, project
 from vst_vla.vla.contracts import Array, SceneState
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from vst_vla.envs.qa.base import QAItem, clear_instances
 from vst_vla.envs.qa.marks import COLOURS, draw_marks, steady_pixels
 from vst_vla.vla.contracts import Array, SceneState

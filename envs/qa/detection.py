@@ -12,12 +12,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from vst_vla.envs.geometry import box_numbers, upright_box
 from vst_vla.envs.qa.base import QAItem, clear_instances, spoken_list
 from vst_vla.vla.contracts import Array, SceneState
 
 CAMERA_END = "We take the camera coordinate system as the world coordinate system."
 """VST's loaders look for this sentence: what stands before it is the camera, and is rewritten by unification."""
+
+SHORT_CATEGORIES = 3
+"""Most categories that a short question names."""
 
 BOX_FORMAT = """
 A 3D box is nine numbers: [x_center, y_center, z_center, x_size, y_size, z_size, pitch, yaw, roll]
@@ -42,7 +46,8 @@ class Detection:
     """Asks for the 3-D boxes of one category, of several, or of everything in view, a third each.
 
     Args:
-        short_prompt: one line instead of the description of camera and format, for backbones that cannot afford it.
+        short_prompt: one line instead of the description of camera and format, and at most three categories, for
+            backbones that cannot afford long rows.
         min_visible: visible fraction below which an object is not asked about.
         min_pixels: the same in pixels of the picture.
     """
@@ -66,6 +71,7 @@ class Detection:
         camera = int(rng.choice(cameras))
         askable = choices[camera]
         names = [str(name) for name in rng.permutation(sorted(askable))]
+        names = names[: SHORT_CATEGORIES if self.short_prompt else None]
         several = int(rng.integers(1, len(names) + 1))
         names = names[: (1, several, len(names))[int(rng.integers(3))]]
         asked = [(name, number) for name in names for number in askable[name]]

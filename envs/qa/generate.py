@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
 from vst_vla.envs.assets import Assets, find_assets
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.base import Family, QAItem

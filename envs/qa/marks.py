@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
 from vst_vla.vla.contracts import Array
 
 COLOURS = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+
 from vst_vla.envs.geometry import box_corners, multiply_quaternions, rotation_about
 from vst_vla.envs.objects import SceneObject
 from vst_vla.envs.simulator import Simulator

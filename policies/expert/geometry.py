@@ -76,6 +76,11 @@ def box_of(simulator: Simulator, name: str) -> Box:
     return Box(center=center, rotation=rotation, half=(high - low) / 2)
 
 
+def boxes_around(simulator: Simulator, name: str) -> list[Box]:
+    """The boxes of all other objects."""
+    return [box_of(simulator, other) for other in simulator.problem.objects_dict if other != name]
+
+
 def region_center(simulator: Simulator, region: str) -> Array:
     """World position (3,) of a BDDL region, such as `basket_1_contain_region`."""
     return np.array(simulator.sim.data.get_site_xpos(region))

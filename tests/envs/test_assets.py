@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from vst_vla.envs import download, libraries
 from vst_vla.envs.assets import SUBFOLDERS, Assets, assets_in, find_assets, hub_cache
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+
 from vst_vla.envs.geometry import (
     apply,
     box_corners,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+
 from vst_vla.envs.libero import LiberoEnv, axis_angle
 from vst_vla.envs.suites import get_task, init_states
 from vst_vla.vla.contracts import IMAGE_KEY, STATE_KEY, STILL_ACTION, WRIST_IMAGE_KEY, Array

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vst_vla.envs.assets import Assets, assets_in
 from vst_vla.envs.placeholders import write_placeholders
 from vst_vla.envs.placeholders.mjcf import TO_FRAME, quaternion, thing_mjcf

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from scipy.optimize import linear_sum_assignment
+
 from vst_vla.envs.geometry import apply, box_corners, box_from_numbers
 from vst_vla.envs.qa import FAMILIES, make_family
 from vst_vla.envs.qa.generate import make_qa

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from vst_vla.envs.record import EpisodeRecord, RecordFile, RunIdentity
 
 RUN = RunIdentity(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vst_vla.envs import report_page
 from vst_vla.envs.record import EpisodeRecord, RunIdentity
 from vst_vla.envs.report import code_revision, make_report, summarise, write_report

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+
 from vst_vla.envs.record import EpisodeRecord
 from vst_vla.envs.rollout import RolloutSettings, _leading_actions, rollout
 from vst_vla.policies.baselines import RandomPolicy, ZeroPolicy

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+
 from vst_vla.envs.geometry import apply, box_corners, invert_rigid, outline, project, unproject
 from vst_vla.envs.scene import SceneReader, capture_scene
 from vst_vla.envs.simulator import CAMERAS, Simulator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from vst_vla.envs.statistics import wilson_interval
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.vector import ChunkEnv, Episode, WorkerSettings, _single_threaded, make_vector_env

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from vst_vla.envs.video import VideoWriter, remove_partial
 from vst_vla.vla.contracts import Array
 

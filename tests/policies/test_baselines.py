@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from vst_vla.policies.baselines import RandomPolicy, ShuffledImages, ZeroPolicy
 from vst_vla.vla.contracts import (
     IMAGE_KEY,

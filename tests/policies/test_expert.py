@@ -11,8 +11,9 @@ from vst_vla.envs.libero import LiberoEnv
 from vst_vla.policies.expert.expert import Expert, ExpertPolicy
 from vst_vla.policies.expert.geometry import Box, Hand, box_of, hand_of, region_center, region_owner
 from vst_vla.policies.expert.goal import Goal, parse_goals
+from vst_vla.policies.expert.grasp import FINGER_REACH, choose_grasp, grasp_heading, grasp_point, palm_hits
 from vst_vla.policies.expert.motion import CLOSE, OPEN, pointing_down, rotation_vector, servo
-from vst_vla.policies.expert.skills.pick_place import CLOSE_ENOUGH, Phase, PickPlace, grasp_heading, grasp_point
+from vst_vla.policies.expert.skills.pick_place import CLOSE_ENOUGH, Phase, PickPlace
 from vst_vla.vla.contracts import LIBERO_ACTION, Array, Policy
 
 
@@ -100,8 +101,26 @@ def test_the_grasp_is_as_deep_as_the_palm_allows_and_never_in_the_floor() -> Non
         box(half=(0.03, 0.03, 0.004)),
     )
     assert grasp_point(low)[2] == pytest.approx(0.1)
-    assert grasp_point(tall)[2] == pytest.approx(tall.top - 0.04)
+    assert grasp_point(tall)[2] == pytest.approx(tall.top - FINGER_REACH)
     assert grasp_point(thin)[2] == pytest.approx(thin.bottom + 0.01)
+
+
+def test_the_grasp_moves_aside_only_when_the_palm_would_hit_a_neighbour() -> None:
+    item = box(half=(0.02, 0.04, 0.01), height=0.01)  # held across x, so the palm lies along x
+    low, tall = item_beside(item, height=0.01), item_beside(item, height=0.08)
+    assert choose_grasp(item, [low]).position == pytest.approx(grasp_point(item))
+    aside = choose_grasp(item, [tall])
+    shift = aside.position - grasp_point(item)
+    assert shift[[0, 2]] == pytest.approx(0, abs=1e-9)
+    assert -0.03 <= shift[1] < -0.005  # away from it, still on the item
+    assert not palm_hits(aside, tall)
+    surrounded = [tall, item_beside(item, height=0.08, side=-1)]
+    assert choose_grasp(item, surrounded).position == pytest.approx(grasp_point(item))
+
+
+def item_beside(item: Box, *, height: float, side: int = 1) -> Box:
+    center = item.center + np.array([0.10, side * 0.055, height - item.center[2]])
+    return Box(center=center, rotation=np.eye(3), half=np.array([0.03, 0.03, height]))
 
 
 @pytest.mark.sim

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from vst_vla.policies.vla_policy import VLAPolicy, checkpoint_hash, choose_device
 from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.contracts import (

@@ -30,7 +30,9 @@ def write_robot_data(folder: Path, *, lengths: tuple[int, ...] = (12, 9), action
     for number, length in enumerate(lengths):
         actions = np.sin(np.arange(length)[:, None] / 3 + np.arange(action_dim) + number).astype(np.float32)
         vectors = {STATE_KEY: rng.normal(size=(length, 8)).astype(np.float32), ACTION_KEY: actions}
-        pictures = {key: [png(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(length)] for key in IMAGE_KEYS}
+        pictures = {
+            key: [png(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(length)] for key in IMAGE_KEYS
+        }
         episodes.append(Episode(task=f"do task {number}", vectors=vectors, images=pictures))
     names = NAMES | {ACTION_KEY: [f"a{i}" for i in range(action_dim)]}
     write_dataset(folder, episodes, fps=fps, robot_type="panda", names=names)

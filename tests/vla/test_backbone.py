@@ -7,6 +7,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 from safetensors import safe_open
+
 from vst_vla.vla.backbone import add_lora, freeze, load_backbone
 from vst_vla.vla.model import VLAModel
 

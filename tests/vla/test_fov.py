@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize as qwen_smart_resize
+
 from vst_vla.envs.geometry import intrinsics_from_fovy
 from vst_vla.envs.qa.detection import CAMERA_END as WRITTEN_CAMERA_END
 from vst_vla.envs.qa.detection import camera_text

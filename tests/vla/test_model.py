@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
+
 from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.normalize import FeatureStats, NormStats

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from vst_vla.vla.normalize import FeatureStats, Normalizer, NormStats
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from vst_vla.vla.heads import make_head
 from vst_vla.vla.heads.parallel import ParallelHead
 

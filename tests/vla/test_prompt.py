@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 from transformers import AutoProcessor
+
 from vst_vla.vla import prompt
 from vst_vla.vla.prompt import encode, record_messages, render, robot_messages, split_reply
 from vst_vla.vla.tokenizer import SPECIAL_TOKENS, default_texts, make_tiny_processor

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from vst_vla.envs.qa.shards import SCHEMA as WRITTEN_SCHEMA
 from vst_vla.vla.data.records import COLUMNS, SCHEMA, SpatialRecords, encode_png, write_records
 

@@ -1,4 +1,4 @@
-"""LeRobot datasets as samples: equal to LeRobotDataset's own, padded at an episode's end, refused when they do not fit."""
+"""LeRobot datasets as samples: equal to LeRobotDataset's own, padded at an episode's end, refused when unfit."""
 
 from __future__ import annotations
 

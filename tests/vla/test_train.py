@@ -28,7 +28,9 @@ def losses(out: Path) -> dict[int, float]:
 
 
 @pytest.fixture(scope="module")
-def policy_run(learning_data: ModuleType, robot_folder: Path, question_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def policy_run(
+    learning_data: ModuleType, robot_folder: Path, question_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     out = tmp_path_factory.mktemp("run")
     train(out, recipe=learning_data.small_recipe(), head=HEAD, robot=robot_folder, spatial=question_folder)
     return out
@@ -46,7 +48,9 @@ def test_policy_run_logs_both_sources_and_loads(policy_run: Path) -> None:
     assert list((policy_run / "run").rglob("events.out.tfevents*")), "TensorBoard's log"
 
 
-def test_spatial_run_makes_a_backbone_for_the_policy(learning_data: ModuleType, robot_folder: Path, question_folder: Path, tmp_path: Path) -> None:
+def test_spatial_run_makes_a_backbone_for_the_policy(
+    learning_data: ModuleType, robot_folder: Path, question_folder: Path, tmp_path: Path
+) -> None:
     folder = train(tmp_path / "spatial", recipe=learning_data.small_recipe(), spatial=question_folder)
     trained = load_backbone(str(folder))
     fresh = load_backbone("tiny")
@@ -62,7 +66,12 @@ class Killed(BaseException):
 
 
 def test_a_killed_run_resumes_on_the_same_curve(
-    learning_data: ModuleType, robot_folder: Path, question_folder: Path, policy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learning_data: ModuleType,
+    robot_folder: Path,
+    question_folder: Path,
+    policy_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed at step 3 and while step 2's checkpoint stands: the rest is the unbroken run's, to the last digit."""
     recipe, out = learning_data.small_recipe(), tmp_path / "killed"
@@ -87,7 +96,9 @@ def test_a_killed_run_resumes_on_the_same_curve(
     assert losses(out) == losses(policy_run)
 
 
-def test_resuming_with_other_settings_is_refused(learning_data: ModuleType, question_folder: Path, tmp_path: Path) -> None:
+def test_resuming_with_other_settings_is_refused(
+    learning_data: ModuleType, question_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     train(out, recipe=learning_data.small_recipe(steps=1), spatial=question_folder)
     with pytest.raises(ValueError, match=r"a run with recipe.learning_rate=0.001, this one has 0.1"):
@@ -107,7 +118,9 @@ def test_vision_tower_learns_at_its_own_rate() -> None:
         assert decays[id(parameter)] == (0.01 if parameter.ndim >= 2 else 0.0), name
 
 
-def test_a_loss_that_is_no_number_stops_the_run(learning_data: ModuleType, question_folder: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_stops_the_run(
+    learning_data: ModuleType, question_folder: Path, tmp_path: Path
+) -> None:
     recipe = learning_data.small_recipe(steps=30, learning_rate=1e30, warmup=0.0, max_grad_norm=1e30)
     with pytest.raises(ValueError, match=r"is not a number at step \d+: lower the learning rate"):
         train(tmp_path / "nan", recipe=recipe, spatial=question_folder)

@@ -71,7 +71,9 @@ def test_actions_come_back_and_the_gripper_is_left_alone() -> None:
     normalised = apply(build_transforms(spec, stats=stats), sample)[ACTION_KEY]
     np.testing.assert_array_equal(normalised[:, 6], sample[ACTION_KEY][:, 6])
     assert not np.allclose(normalised[:, 0], sample[ACTION_KEY][:, 0])
-    np.testing.assert_allclose(action_normalizer(spec, stats=stats).denormalize(normalised), sample[ACTION_KEY], atol=1e-5)
+    np.testing.assert_allclose(
+        action_normalizer(spec, stats=stats).denormalize(normalised), sample[ACTION_KEY], atol=1e-5
+    )
 
 
 def test_statistics_of_another_width_are_refused() -> None:

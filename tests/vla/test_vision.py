@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.vision import SEGMENT_ATTENTION, encode_images, rope_positions, vision_layout
 

@@ -1,4 +1,4 @@
-"""Spatial records made ready for one backbone: pictures at the size that it will see, box prompts unified in focal length."""
+"""Spatial records made ready for one backbone: pictures at its size, box prompts unified in focal length."""
 
 from __future__ import annotations
 

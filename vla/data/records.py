@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+
 from vst_vla.vla.contracts import Array
 
 Record = dict[str, Any]

@@ -67,8 +67,12 @@ class RobotDataset:
         if self.info["fps"] != fps:
             raise ValueError(f"{self.folder}: recorded at {self.info['fps']} frames a second, expected {fps}")
         _check_conventions(self.folder, action_spec, state_spec)
-        self.norm_stats = NormStats.from_lerobot(_read_json(self.folder, "meta/stats.json"), keys=(STATE_KEY, ACTION_KEY))
-        table = _read_frames(self.folder, columns=[*self.image_keys, STATE_KEY, ACTION_KEY, "episode_index", "task_index"])
+        self.norm_stats = NormStats.from_lerobot(
+            _read_json(self.folder, "meta/stats.json"), keys=(STATE_KEY, ACTION_KEY)
+        )
+        table = _read_frames(
+            self.folder, columns=[*self.image_keys, STATE_KEY, ACTION_KEY, "episode_index", "task_index"]
+        )
         self._states = _matrix(table, STATE_KEY)
         self._actions = _matrix(table, ACTION_KEY)
         self._pictures = {key: table[key].combine_chunks() for key in self.image_keys}
@@ -80,7 +84,9 @@ class RobotDataset:
         for name, values in ((STATE_KEY, self._states), (ACTION_KEY, self._actions)):
             if not np.isfinite(values).all():
                 row = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise ValueError(f"{self.folder}: {name} of frame {row} holds a NaN or infinity, expected finite numbers")
+                raise ValueError(
+                    f"{self.folder}: {name} of frame {row} holds a NaN or infinity, expected finite numbers"
+                )
 
     def __len__(self) -> int:
         return len(self._states)
@@ -128,9 +134,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
     return info
 
 
-def _check_features(
-    info: dict[str, Any], image_keys: Sequence[str], *, action: int, state: int, folder: Path
-) -> None:
+def _check_features(info: dict[str, Any], image_keys: Sequence[str], *, action: int, state: int, folder: Path) -> None:
     features = info["features"]
     for key in (*image_keys, STATE_KEY, ACTION_KEY):
         if key not in features:
@@ -138,7 +142,9 @@ def _check_features(
     for key, width in ((ACTION_KEY, action), (STATE_KEY, state)):
         found = features[key]["shape"][-1]
         if found != width:
-            raise ValueError(f"{folder}: {key} has {found} numbers, expected {width}: record with the spec in contracts.py")
+            raise ValueError(
+                f"{folder}: {key} has {found} numbers, expected {width}: record with the spec in contracts.py"
+            )
     for key in image_keys:
         if features[key]["dtype"] != "image":
             raise ValueError(f"{folder}: {key} is stored as {features[key]['dtype']}, expected image (PNG in parquet)")
@@ -161,7 +167,9 @@ def _check_conventions(folder: Path, action_spec: ActionSpec, state_spec: StateS
 def _read_frames(folder: Path, *, columns: list[str]) -> pa.Table:
     files = sorted(folder.glob("data/chunk-*/file-*.parquet"))
     if not files:
-        raise ValueError(f"{folder} holds no data/chunk-*/file-*.parquet: the dataset is empty or damaged, make it again")
+        raise ValueError(
+            f"{folder} holds no data/chunk-*/file-*.parquet: the dataset is empty or damaged, make it again"
+        )
     table = pa.concat_tables([pq.read_table(file, columns=[*columns, "index"]) for file in files])
     return table.take(pc.sort_indices(table["index"]))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+
 from vst_vla.vla.heads.base import ActionHead
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vst_vla.vla.contracts import unknown_name
@@ -56,7 +56,7 @@ class Recipe:
     fov_width: int = 960
     fov_deg: float = 69.16
     max_pixels: int = 3_211_264
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     save_every: int = 500
     log_every: int = 25
     num_workers: int = 1
@@ -72,7 +72,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """From a yaml's values; raises ValueError for a key that is none of the settings."""
-        known = {field.name for field in fields(cls)}
+        known = {entry.name for entry in fields(cls)}
         for key in values:
             if key not in known:
                 raise unknown_name("recipe setting", key, sorted(known))

@@ -101,7 +101,9 @@ class VLATrainer(Trainer):
         aliases = self.model.state_dict().keys() - _without_aliases(self.model.state_dict()).keys()
         wrong = set(load_result.unexpected_keys) | (set(load_result.missing_keys) - aliases)
         if wrong:
-            raise ValueError(f"the run's checkpoint does not fit this model, first at '{min(wrong)}': start another run")
+            raise ValueError(
+                f"the run's checkpoint does not fit this model, first at '{min(wrong)}': start another run"
+            )
 
 
 def parameter_groups(

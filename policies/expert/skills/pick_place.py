@@ -7,16 +7,12 @@ from enum import Enum
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.geometry import Box, Hand, box_of, hand_of, region_center, region_owner
+from vst_vla.policies.expert.geometry import Box, Hand, box_of, boxes_around, hand_of, region_center, region_owner
+from vst_vla.policies.expert.grasp import HOME_HEADING, Grasp, choose_grasp
 from vst_vla.policies.expert.motion import CLOSE, OPEN, servo
 from vst_vla.vla.contracts import Array
 
 FREE_NOISE, NEAR_NOISE = 0.25, 0.1
-HOME_HEADING = np.pi / 2
-"""Closing direction of LIBERO's start pose; of two sides that fit, the one turned least from it is taken."""
-SQUARE = 1.15  # sides whose widths differ by less than this factor are equally good
-FINGER_REACH = 0.04  # m of an object that fit between fingertip centre and palm
-FLOOR_GAP = 0.01  # m kept between an object's underside and the fingertip centre
 HOVER = 0.09  # m above the grasp from which the hand comes down
 FUNNEL = 4.0  # m of height kept for each metre beside the grasp
 NEAR = 0.05  # m from the grasp below which exploration noise is small
@@ -56,7 +52,7 @@ class PickPlace:
         self.phase = Phase.REACH
         self._distance = np.inf  # m to the grasp
         self._target = np.zeros(3)  # where the hand is held while the fingers close or open
-        self._heading = HOME_HEADING
+        self._grasp = Grasp(position=np.zeros(3), heading=HOME_HEADING)
         self._held = np.zeros(3)  # from the fingertips to the object's centre when the fingers had closed
         self._waited = 0  # steps in the present phase
 
@@ -69,23 +65,24 @@ class PickPlace:
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
         hand, item = hand_of(simulator), box_of(simulator, self.item)
-        self._distance = float(np.linalg.norm(grasp_point(item) - hand.position))
+        if self.phase is Phase.REACH:
+            self._grasp = choose_grasp(item, boxes_around(simulator, self.item))
+        self._distance = float(np.linalg.norm(self._grasp.position - hand.position))
         self._choose_phase(simulator, hand, item)
         self._waited += 1
         match self.phase:
             case Phase.REACH:
-                self._heading = grasp_heading(item)
-                self._target = _down_a_funnel(hand, grasp_point(item))
+                self._target = _down_a_funnel(hand, self._grasp.position)
             case Phase.CARRY:
                 self._target = self._towards_container(simulator, hand, item)
         grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY) else OPEN
-        return servo(hand, position=self._target, heading=self._heading, grip=grip)
+        return servo(hand, position=self._target, heading=self._grasp.heading, grip=grip)
 
     def _choose_phase(self, simulator: Simulator, hand: Hand, item: Box) -> None:
         match self.phase:
             case Phase.REACH if self._distance < CLOSE_ENOUGH:
                 self._enter(Phase.CLOSE)
-                self._target = grasp_point(item)
+                self._target = self._grasp.position
             case Phase.CLOSE if self._waited >= CLOSING_STEPS:
                 self._enter(Phase.CARRY)
                 self._held = item.center - hand.position
@@ -119,24 +116,6 @@ class PickPlace:
         rim = box_of(simulator, region_owner(simulator, self.region)).top
         hanging = hand.position[2] - item.bottom
         return np.array([middle[0], middle[1], rim + CLEARANCE + hanging])
-
-
-def grasp_point(item: Box) -> Array:
-    """Where the fingertips close (3,) m: at the object's middle, or as deep as the palm allows when it is taller."""
-    height = max(item.center[2], item.top - FINGER_REACH, item.bottom + FLOOR_GAP)
-    return np.array([item.center[0], item.center[1], height])
-
-
-def grasp_heading(item: Box) -> float:
-    """Direction in rad in which the fingers close: across the narrow side; across the less turned one of a square."""
-    (narrow, heading), (wide, other) = item.sides()
-    headings = [heading, other] if wide < narrow * SQUARE else [heading]
-    return min((_nearest_turn(h) for h in headings), key=lambda h: abs(h - HOME_HEADING))
-
-
-def _nearest_turn(heading: float) -> float:
-    """The heading, or its opposite, that is at most a quarter turn from the start pose's."""
-    return HOME_HEADING + (heading - HOME_HEADING + np.pi / 2) % np.pi - np.pi / 2
 
 
 def _down_a_funnel(hand: Hand, grasp: Array) -> Array:
