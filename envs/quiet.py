@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vst_vla.envs.placeholders import cache_root
 from vst_vla.envs.suites import libero_root
+from vst_vla.vla.files import write_text
 
 CONFIG_VARIABLE = "LIBERO_CONFIG_PATH"
 ROBOSUITE_LOGGER = "robosuite_logs"
@@ -64,7 +65,4 @@ def _write_config(folder: Path, package: Path, assets: Path) -> None:
         "datasets": package.parent / "datasets",
         "assets": assets,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".config.{os.getpid()}.yaml"
-    fresh.write_text(yaml.safe_dump({key: str(path) for key, path in entries.items()}))
-    fresh.replace(folder / "config.yaml")
+    write_text(folder / "config.yaml", yaml.safe_dump({key: str(path) for key, path in entries.items()}))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +12,7 @@ from typing import Any
 from vst_vla.envs.record import EpisodeRecord, count_successes
 from vst_vla.envs.report_page import render_page
 from vst_vla.envs.statistics import wilson_interval
+from vst_vla.vla.files import write_json, write_text
 
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
@@ -80,9 +79,9 @@ def make_report(
 
 def write_report(report: Mapping[str, Any], records: Sequence[EpisodeRecord], *, out: Path) -> Path:
     """Writes `report.json` and `report.html` into `out`, whose videos it embeds; returns the page's path."""
-    _write(out / REPORT_JSON, json.dumps(report, indent=2) + "\n")
+    write_json(out / REPORT_JSON, report)
     page = out / REPORT_HTML
-    _write(page, render_page(report, records, folder=out))
+    write_text(page, render_page(report, records, folder=out))
     return page
 
 
@@ -105,13 +104,3 @@ def _task_row(records: Sequence[EpisodeRecord], task_id: int) -> dict[str, Any]:
     summary = summarise(own)
     del summary["policy"]
     return {"task_id": task_id, "task": own[0].task, **summary}
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)

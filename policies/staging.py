@@ -18,6 +18,7 @@ import numpy as np
 
 from vst_vla.policies.demo_episode import Recording
 from vst_vla.vla.contracts import Array
+from vst_vla.vla.files import replacing_file, write_json
 
 SETTINGS = "settings.json"
 LOCK = "lock"
@@ -64,15 +65,10 @@ class Staging:
             arrays[f"length:{key}"] = np.array([len(file) for file in files])
         scalars = {name: getattr(recording, name) for name in ("task", "task_id", "init_state", "tries", "steps")}
         arrays["scalars"] = np.array(json.dumps(scalars))
-        fresh = self._path(index).with_suffix(f".{os.getpid()}.fresh")
-        try:
-            with fresh.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path(index))
-        finally:
-            fresh.unlink(missing_ok=True)
+        with replacing_file(self._path(index)) as fresh, fresh.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
 
     def get(self, index: int) -> Recording:
         """A finished episode."""
@@ -116,9 +112,7 @@ class Staging:
         if not path.exists():
             for episode in self.folder.glob("episode-*"):
                 episode.unlink()
-            fresh = path.with_suffix(".fresh")
-            fresh.write_text(json.dumps(settings, indent=1))
-            fresh.replace(path)
+            write_json(path, settings)
 
 
 def first_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:

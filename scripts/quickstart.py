@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vst_vla.envs.record import RECORDS_FILE, RecordFile
+from vst_vla.envs.report import REPORT_JSON, write_report
 from vst_vla.scripts import demos, qa, rollout, train
 from vst_vla.scripts.config import compose
 from vst_vla.scripts.memory import PeakMemory
@@ -23,23 +25,25 @@ def main(argv: list[str]) -> int:
     """Runs the recipe in configs/quickstart.yaml and ends with OUT/report.json and OUT/report.html."""
     config = compose("quickstart", argv)
     out = Path(config["out"])
-    stages: list[tuple[str, str, Verb, dict[str, Any]]] = [
-        ("demos", "demos", demos.main, config["demos"]),
-        ("spatial", "qa", qa.main, config["qa"]),
-        ("spatial", "train", train.main, config["spatial"]),
-        ("policy", "train", train.main, config["policy"]),
-        ("rollout", "rollout", rollout.main, config["rollout"]),
+    stages: list[tuple[str, str, Verb, list[str]]] = [
+        ("demos", "demos", demos.main, overrides(config["demos"])),
+        ("spatial", "qa", qa.main, overrides(config["qa"])),
+        ("spatial", "train", train.main, [*overrides(config["spatial"]), f"recipe.steps={config['spatial_steps']}"]),
+        ("policy", "train", train.main, [*overrides(config["policy"]), f"recipe.steps={config['policy_steps']}"]),
+        ("rollout", "rollout", rollout.main, overrides(config["rollout"])),
     ]
-    clock = StageClock(out / "stages.json")
+    progress = Progress(out / "progress.json")
     with PeakMemory() as memory:
-        for number, (stage, verb, run, settings) in enumerate(stages, start=1):
-            arguments = overrides(settings)
+        for number, (stage, verb, run, arguments) in enumerate(stages, start=1):
             print(f"\n[{number}/{len(stages)}] {stage}: vst-vla {verb} {' '.join(arguments)}", flush=True)
-            with clock.time(f"{number}-{stage}"):
+            start = time.monotonic()
+            try:
                 status = run(arguments)
+            finally:
+                progress.add(stage, seconds=time.monotonic() - start, peak_gib=memory.peak_gib)
             if status != 0:
                 return status
-    return finish(out, clock=clock, peak_gib=memory.peak_gib)
+    return finish(out, progress)
 
 
 def overrides(settings: dict[str, Any], *, prefix: str = "") -> list[str]:
@@ -54,67 +58,43 @@ def overrides(settings: dict[str, Any], *, prefix: str = "") -> list[str]:
 
 
 def _text(value: Any) -> str:
+    """A value as Hydra reads it."""
     if isinstance(value, list):
         return "[" + ",".join(_text(item) for item in value) + "]"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if _is_plain(value) else str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
 
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
-
-
-class StageClock:
-    """Seconds that each stage took, added up over interrupted runs and kept in a file."""
+class Progress:
+    """Seconds by stage and the highest memory so far, kept in a file, so that an interrupted recipe counts them too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        self.seconds: dict[str, float] = before.get("seconds", {})
+        self.peak_gib: float = before.get("peak_gib", 0.0)
 
-    def time(self, stage: str) -> _Timed:
-        """A context that adds its duration to `stage`."""
-        return _Timed(self, stage)
-
-    def add(self, stage: str, seconds: float) -> None:
-        """Counts `seconds` more for `stage`; a repeat of a finished stage takes next to nothing."""
+    def add(self, stage: str, *, seconds: float, peak_gib: float) -> None:
+        """Counts `seconds` more for `stage`; repeating a finished stage takes next to nothing."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-        write_json(self._path, self.seconds)
-
-    def by_name(self) -> dict[str, float]:
-        """Seconds by stage name; stages that are two verbs are summed."""
-        total: dict[str, float] = {}
-        for key, seconds in self.seconds.items():
-            name = key.partition("-")[2]
-            total[name] = round(total.get(name, 0.0) + seconds, 1)
-        return total
+        self.peak_gib = max(self.peak_gib, peak_gib)
+        write_json(self._path, {"seconds": self.seconds, "peak_gib": self.peak_gib})
 
 
-class _Timed:
-    def __init__(self, clock: StageClock, stage: str) -> None:
-        self._clock, self._stage = clock, stage
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *exception: object) -> None:
-        self._clock.add(self._stage, time.monotonic() - self._start)
-
-
-def finish(out: Path, *, clock: StageClock, peak_gib: float) -> int:
-    """Adds the stages' times and the whole recipe's peak memory to the rollout's report, and says how it went."""
-    path = out / "report.json"
-    report = json.loads(path.read_text())
-    stages = clock.by_name()
-    report["stage_s"] = stages
-    report["wall_s"] = round(sum(stages.values()), 1)
-    report["peak_rss_gib"] = round(max(peak_gib, report.get("quickstart_peak_gib", 0.0)), 2)
-    write_json(path, report)
+def finish(out: Path, progress: Progress) -> int:
+    """Puts the stages' times and the recipe's peak memory into the rollout's report, and says how it went."""
+    report = json.loads((out / REPORT_JSON).read_text())
+    stages = {name: round(seconds, 1) for name, seconds in progress.seconds.items()}
+    report |= {"stage_s": stages, "wall_s": round(sum(stages.values()), 1), "peak_rss_gib": round(progress.peak_gib, 2)}
+    page = write_report(report, RecordFile(out / RECORDS_FILE).read(), out=out)
     low, high = report["ci95"]
-    won = round(report["success_rate"] * report["num_episodes"])
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
     print(
-        f"\n{won}/{report['num_episodes']} episodes succeeded (95 % interval {low:.0%} to {high:.0%}), "
+        f"\n{report['num_success']}/{report['num_episodes']} episodes succeeded "
+        f"(95 % interval {low:.0%} to {high:.0%}): "
         f"{report['suite']} task {report['task_id']}, {report['assets']} assets\n"
         f"{report['wall_s'] / 60:.1f} minutes ({times}), peak memory {report['peak_rss_gib']} GiB\n"
-        f"watch it: {out / 'report.html'}"
+        f"watch it: {page}"
     )
     return 0

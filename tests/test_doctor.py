@@ -51,10 +51,3 @@ def test_a_line_reads_as_data(tmp_path: Path) -> None:
     checks = list(run_checks(outputs=tmp_path))
     assert all(isinstance(check, Check) and "\n" not in check.note for check in checks)
     assert str(Check(name="disk", ok=False, note="make room")) == "disk      MEND  make room"
-
-
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["--help"])
-    assert left.value.code == 0
-    assert "usage: vst-vla doctor" in capsys.readouterr().out

@@ -1,30 +1,39 @@
-"""Files that are never half-written: everything goes to a temporary name first and is renamed when whole."""
+"""Files that are never half-written: everything goes to a temporary name first and is renamed when whole.
+
+Pure Python, imported by every folder, like `contracts`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` atomically; a full disk or a kill leaves the old file as it was."""
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """A temporary sibling to write, renamed to `path` at the end; on failure it is removed and `path` left as it was.
+
+    Its name starts with a dot and holds the process number: no listing shows it, no other process shares it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        yield fresh
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text, whole or not at all."""
+    with replacing_file(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes `content` as indented JSON, atomically."""
-    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+    """Writes readable JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")

@@ -26,12 +26,13 @@ from vst_vla.envs.assets import Assets, find_assets
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.base import Family, QAItem
 from vst_vla.envs.qa.plan import QASettings, Shard, check_settings, plan_shards
-from vst_vla.envs.qa.shards import count_kinds, is_whole, shard_path, write_json, write_shard
+from vst_vla.envs.qa.shards import count_kinds, is_whole, shard_path, write_shard
 from vst_vla.envs.qa.variation import Variation
 from vst_vla.envs.scene import SceneReader
 from vst_vla.envs.simulator import CAMERAS, Simulator
 from vst_vla.envs.suites import NUM_EVAL_STATES, get_task, init_states, num_tasks
 from vst_vla.vla.contracts import SceneState
+from vst_vla.vla.files import write_json
 
 MANIFEST = "manifest.json"
 _BARREN_SCENES = 40  # in a row without one usable question, after which a family is given up
@@ -234,7 +235,7 @@ def _claim(folder: Path, settings: QASettings) -> None:
     elif any(folder.glob("part-*.parquet")):
         raise ValueError(f"'{folder}' holds parquet files but no {MANIFEST}: give an empty folder")
     else:
-        write_json(manifest, value={"complete": False, "settings": ours})
+        write_json(manifest, {"complete": False, "settings": ours})
 
 
 def _finish(folder: Path, settings: QASettings, shards: list[Shard]) -> dict[str, Any]:
@@ -247,5 +248,5 @@ def _finish(folder: Path, settings: QASettings, shards: list[Shard]) -> dict[str
         "assets": settings.assets,
         "settings": settings.to_dict(),
     }
-    write_json(folder / MANIFEST, value=manifest)
+    write_json(folder / MANIFEST, manifest)
     return manifest

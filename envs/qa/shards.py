@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from vst_vla.vla.files import replacing_file
 
 SCHEMA = pa.schema(
     [
@@ -34,14 +35,10 @@ def shard_path(folder: Path, *, number: int) -> Path:
 
 def write_shard(path: Path, *, records: list[dict[str, Any]]) -> None:
     """Writes the rows to a temporary file beside `path`, then renames it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    table = pa.Table.from_pylist(records, schema=SCHEMA)
+    with replacing_file(path) as fresh:
         # Pictures that several questions share are stored once: the dictionary page is allowed to hold them all.
-        table = pa.Table.from_pylist(records, schema=SCHEMA)
-        pq.write_table(table, partial, dictionary_pagesize_limit=64 << 20)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        pq.write_table(table, fresh, dictionary_pagesize_limit=64 << 20)
 
 
 def is_whole(path: Path, *, rows: int) -> bool:
@@ -64,10 +61,3 @@ def count_kinds(paths: list[Path]) -> Counts:
             totals["family"][meta[0]["family"]] += 1
             totals["level"][meta[0]["level"]] += 1
     return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
-
-
-def write_json(path: Path, *, value: dict[str, Any]) -> None:
-    """Writes readable JSON, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    partial.replace(path)

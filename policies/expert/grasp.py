@@ -14,7 +14,7 @@ from vst_vla.vla.contracts import Array
 HOME_HEADING = np.pi / 2
 """Closing direction of LIBERO's start pose; of two sides that fit, the one turned least from it is taken."""
 SQUARE = 1.15  # sides whose widths differ by less than this factor are equally good
-FINGER_REACH = 0.044  # m of an object that fit between fingertip centre and palm
+FINGER_REACH = 0.038  # m of an object that fit between fingertip centre and palm
 FLOOR_GAP = 0.01  # m kept between an object's underside and the fingertip centre
 PALM_HALF = np.array([0.105, 0.034])  # m along and across the closing direction
 PALM_HEIGHT = 0.033  # m of the palm's underside above the fingertip centre

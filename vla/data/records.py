@@ -18,7 +18,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -31,6 +30,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from vst_vla.vla.contracts import Array
+from vst_vla.vla.files import replacing_file
 
 Record = dict[str, Any]
 
@@ -63,13 +63,8 @@ def write_records(path: Path, *, records: Iterable[Mapping[str, Any]]) -> int:
     """
     rows = [_row(record) for record in records]
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(table, partial, row_group_size=256, dictionary_pagesize_limit=64 << 20)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing_file(path) as fresh:
+        pq.write_table(table, fresh, row_group_size=256, dictionary_pagesize_limit=64 << 20)
     return len(rows)
 
 

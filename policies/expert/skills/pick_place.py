@@ -20,8 +20,10 @@ CLOSE_ENOUGH = 0.01  # m from the grasp at which the fingers close
 CLOSING_STEPS = 6
 CLEARANCE = 0.03  # m between a carried object and the container's rim
 EARLY = 0.05  # m below the carrying height from which the hand already moves sideways
-ABOVE = 0.02  # m from the container's axis within which the fingers open
-RELEASE_STEPS = 20  # after which an object that did not land is picked up again
+ABOVE = 0.01  # m from the container's axis within which the fingers open
+STUCK_STEPS = 12  # after which an object that hangs on an open finger is shaken off
+SHAKE = 0.05  # m to either side, for two steps each
+RELEASE_STEPS = 40  # after which an object that did not land is picked up again
 SLIP = 0.04  # m an object may move in the hand before the grasp counts as lost
 
 
@@ -75,6 +77,9 @@ class PickPlace:
                 self._target = _down_a_funnel(hand, self._grasp.position)
             case Phase.CARRY:
                 self._target = self._towards_container(simulator, hand, item)
+            case Phase.RELEASE if self._waited > STUCK_STEPS and self._hangs(hand, item):
+                side = SHAKE if self._waited // 2 % 2 else -SHAKE
+                self._target = hand.position + side * hand.rotation[:, 0]
         grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY) else OPEN
         return servo(hand, position=self._target, heading=self._grasp.heading, grip=grip)
 
@@ -86,12 +91,16 @@ class PickPlace:
             case Phase.CLOSE if self._waited >= CLOSING_STEPS:
                 self._enter(Phase.CARRY)
                 self._held = item.center - hand.position
-            case Phase.CARRY if np.linalg.norm(item.center - hand.position - self._held) > SLIP:
+            case Phase.CARRY if not self._hangs(hand, item):
                 self._start_over()
             case Phase.CARRY if self._is_above_container(simulator, hand, item):
                 self._enter(Phase.RELEASE)
             case Phase.RELEASE if self._waited >= RELEASE_STEPS:
                 self._start_over()
+
+    def _hangs(self, hand: Hand, item: Box) -> bool:
+        """Whether the object is still where the fingers had taken it."""
+        return float(np.linalg.norm(item.center - hand.position - self._held)) < SLIP
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._waited = phase, 0

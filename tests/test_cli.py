@@ -1,0 +1,70 @@
+"""The command line: help on every verb, near-miss hints, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vst_vla.scripts.cli import VERBS, main
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.quickstart import overrides
+
+
+def test_without_a_verb_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert all(verb in listed for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: vst-vla {verb}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["rolout"], "unknown verb 'rolout': did you mean 'rollout'?"),
+        (["demos", "out=x", "num_episode=3"], "unknown key 'num_episode' for demos: did you mean 'num_episodes'?"),
+        (["train", "recipe.learning_rat=1"], "did you mean 'recipe.learning_rate'?"),
+        (["train", "backbone=vst-3b-stf"], "unknown backbone 'vst-3b-stf': did you mean 'vst-3b-sft'?"),
+        (["train", "steps"], "cannot read 'steps': give key=value"),
+        (["train", "out=x"], "nothing to train on: give data.robot=FOLDER"),
+        (["demos"], "give out="),
+        (["demos", "out=x", "suite=libero_objects"], "unknown suite 'libero_objects': did you mean 'libero_object'?"),
+        (["demos", "out=x", "task_ids=[10]"], "task_id 10 is out of range: libero_object has tasks 0 to 9"),
+        (["rollout"], "give checkpoint=DIR"),
+        (["rollout", "checkpoint=nowhere"], "no checkpoint folder at 'nowhere'"),
+        (["rollout", "policy=zero", "init_states=[50]", "out={tmp}"], "init_state 50 is out of range"),
+        (["rollout", "policy=zero", "task_ids=[11]", "out={tmp}"], "task_id 11 is out of range"),
+        (["train", "data.robot={tmp}", "out={tmp}/run"], "is no LeRobot v3.0 dataset"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_the_installed_command_runs() -> None:
+    done = subprocess.run([Path(sys.executable).with_name("vst-vla")], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "usage: vst-vla VERB" in done.stdout
+
+
+def test_nested_settings_become_overrides_and_come_back() -> None:
+    settings = {"out": "x", "task_ids": [3], "video": True, "families": {"detection": 1.0}}
+    flat = overrides(settings)
+    assert flat == ["out=x", "task_ids=[3]", "video=true", "families.detection=1.0"]
+    assert overrides({"a": None, "b": False}) == ["a=null", "b=false"]
+    config = compose("demos", ["out=x", *overrides({"task_ids": [3], "video": True})])
+    assert config["task_ids"] == [3]
+    assert config["video"] is True
