@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
@@ -91,6 +92,17 @@ class VLATrainer(Trainer):
             prefetch_factor=4 if self.args.dataloader_num_workers else None,
         )
         return self.accelerator.prepare(loader)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Names the folder and the way on when the disk refuses; safetensors and torch raise errors of their own."""
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(
+                f"cannot write a checkpoint into '{self.args.output_dir}' ({reason}): free some disk space and give "
+                "the same command again; it goes on from the last whole checkpoint"
+            ) from error
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         """Tied weights are stored once: safetensors refuses two names for one tensor."""

@@ -53,9 +53,9 @@ class PickPlace:
         self.attempts = 1
         self.phase = Phase.REACH
         self._distance = np.inf  # m to the grasp
-        self._target = np.zeros(3)  # where the hand is held while the fingers close or open
+        self._target: Array = np.zeros(3)  # where the hand is held while the fingers close or open
         self._grasp = Grasp(position=np.zeros(3), heading=HOME_HEADING)
-        self._held = np.zeros(3)  # from the fingertips to the object's centre when the fingers had closed
+        self._held: Array = np.zeros(3)  # from the fingertips to the object's centre when the fingers had closed
         self._waited = 0  # steps in the present phase
 
     @property
@@ -130,4 +130,4 @@ class PickPlace:
 def _down_a_funnel(hand: Hand, grasp: Array) -> Array:
     """The grasp, or above it: the further to the side the hand is, the higher it stays."""
     beside = float(np.linalg.norm(grasp[:2] - hand.position[:2]))
-    return grasp + np.array([0.0, 0.0, min(HOVER, FUNNEL * max(0.0, beside - CLOSE_ENOUGH))])
+    return np.add(grasp, [0.0, 0.0, min(HOVER, FUNNEL * max(0.0, beside - CLOSE_ENOUGH))])
