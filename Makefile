@@ -12,7 +12,7 @@ setup: $(INSTALLED)
 $(INSTALLED): pyproject.toml scripts/find_python.sh
 	@test -x $(RUN) || { python=$$(bash scripts/find_python.sh) && echo "set-up: $$($$python --version) at $$python" && $$python -m venv $(VENV); }
 	@echo "set-up: installing into $(VENV) (a few minutes the first time)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 quickstart: $(INSTALLED)

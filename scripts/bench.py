@@ -134,7 +134,7 @@ def _policy(device: str) -> VLAModel:
 
     stats = NormStats({ACTION_KEY: feature(LIBERO_ACTION.dim), STATE_KEY: feature(LIBERO_STATE.dim)})
     spec = ModelSpec(head={"name": "parallel", "chunk": CHUNK}, crop=0.94)
-    return VLAModel(load_backbone("tiny"), spec=spec, norm_stats=stats).to(device)
+    return VLAModel(load_backbone("tiny"), spec=spec, norm_stats=stats).to(torch.device(device))
 
 
 def _observation(seed: int) -> Observation:

@@ -77,7 +77,7 @@ def _show(config: DictConfig, key: str) -> str:
 
 
 def _leaves(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
+    for key in map(str, config):
         node = None if OmegaConf.is_missing(config, key) else config[key]
         if isinstance(node, DictConfig) and len(node):
             yield from _leaves(node, f"{prefix}{key}.")

@@ -64,7 +64,8 @@ def test_packages_are_listed() -> None:
         for folder in MAY_IMPORT
         for init in (ROOT / folder).rglob("__init__.py")
     }
-    assert listed == found | {"vst_vla.configs"}
+    groups = {f"vst_vla.configs.{path.name}" for path in (ROOT / "configs").iterdir() if path.is_dir()}
+    assert listed == found | groups | {"vst_vla.configs"}
 
 
 def test_envs_import_without_torch() -> None:

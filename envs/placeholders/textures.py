@@ -80,7 +80,7 @@ def _shade(colour: tuple[int, int, int], tone: Array) -> Array:
 
 def _smooth(picture: Array, *, steps: int, axis: int) -> Array:
     """Running mean over `steps` neighbours that wraps around, so that repeated textures show no seam."""
-    return sum(np.roll(picture, k, axis=axis) for k in range(steps)) / steps
+    return np.mean([np.roll(picture, k, axis=axis) for k in range(steps)], axis=0)
 
 
 def _noise(name: str) -> np.random.Generator:

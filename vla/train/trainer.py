@@ -69,7 +69,7 @@ class VLATrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with four groups: vision tower or not, weight decay or not."""
-        if self.optimizer is None:
+        if self.optimizer is None:  # type: ignore[has-type]
             groups = parameter_groups(
                 self.model,
                 learning_rate=self.args.learning_rate,
