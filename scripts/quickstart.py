@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
                 progress.add(stage, seconds=time.monotonic() - start, peak_gib=memory.peak_gib)
             if status != 0:
                 return status
-    return finish(out, progress)
+    return finish(out, progress, command=" ".join(["vst-vla quickstart", *argv]))
 
 
 def overrides(settings: dict[str, Any], *, prefix: str = "") -> list[str]:
@@ -82,11 +82,12 @@ class Progress:
         write_json(self._path, {"seconds": self.seconds, "peak_gib": self.peak_gib})
 
 
-def finish(out: Path, progress: Progress) -> int:
+def finish(out: Path, progress: Progress, *, command: str) -> int:
     """Puts the stages' times and the recipe's peak memory into the rollout's report, and says how it went."""
     report = json.loads((out / REPORT_JSON).read_text())
     stages = {name: round(seconds, 1) for name, seconds in progress.seconds.items()}
-    report |= {"stage_s": stages, "wall_s": round(sum(stages.values()), 1), "peak_rss_gib": round(progress.peak_gib, 2)}
+    report |= {"command": command, "stage_s": stages, "wall_s": round(sum(stages.values()), 1)}
+    report |= {"peak_rss_gib": round(progress.peak_gib, 2)}
     page = write_report(report, RecordFile(out / RECORDS_FILE).read(), out=out)
     low, high = report["ci95"]
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
