@@ -113,6 +113,8 @@ class Normalizer:
         mode: one of `MODES`.
         keep: dimensions left as they are, such as a gripper already in [-1, 1].
         clip: limit on |normalised|, applied by `normalize` only; None leaves the map invertible.
+        min_width: least width, in physical units, that is scaled to [-1, 1]; a narrower dimension keeps its centre and
+            comes out smaller, so that one that hardly moves in the data does not claim the weight of one that does.
 
     Raises:
         ValueError: unknown mode, or a kept dimension outside the feature.
@@ -125,12 +127,14 @@ class Normalizer:
         mode: str = "quantile",
         keep: Sequence[int] = (),
         clip: float | None = None,
+        min_width: float = 0.0,
     ) -> None:
         if mode not in MODES:
             raise unknown_name("normalisation mode", mode, MODES)
         if any(not 0 <= index < stats.dim for index in keep):
             raise ValueError(f"kept dimensions {tuple(keep)} reach outside a feature of width {stats.dim}")
         centre, half = _affine(stats, mode)
+        half = np.maximum(half, min_width / 2)
         centre[list(keep)], half[list(keep)] = 0.0, 1.0
         self.mode, self.clip, self.dim = mode, clip, stats.dim
         self.centre: Array = centre.astype(np.float32)

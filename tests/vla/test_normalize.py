@@ -91,3 +91,13 @@ def test_unequal_widths_are_refused():
     raw = {name: [1.0] for name in ("mean", "std", "min", "max", "q01", "q99")} | {"q99": [1.0, 2.0]}
     with pytest.raises(ValueError, match="unequal widths"):
         FeatureStats.from_mapping(raw, key="action")
+
+
+def test_a_narrow_dimension_is_not_blown_up() -> None:
+    """Below `min_width` the centre stays and the scale is that of the least width; the map is still invertible."""
+    stats = FeatureStats(mean=(0.0, 0.0), std=(1.0, 1.0), min=(-1, 0.0), max=(1, 0.02), q01=(-1, 0.0), q99=(1, 0.02))
+    normalizer = Normalizer(stats, min_width=0.2)
+    values = np.array([[0.5, 0.02], [-1.0, 0.0]], dtype=np.float32)
+    normalised = normalizer.normalize(values)
+    np.testing.assert_allclose(normalised, [[0.5, 0.1], [-1.0, -0.1]], atol=1e-4)
+    np.testing.assert_allclose(normalizer.denormalize(normalised), values, atol=1e-6)
