@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,9 @@ from vst_vla.envs.assets import Assets
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import CONTROL_HZ
+from vst_vla.envs.threads import one_thread_each
 from vst_vla.envs.video import VideoWriter
 from vst_vla.vla.contracts import IMAGE_KEY, IMAGE_KEYS, LIBERO_ACTION, Array
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class SimulatorBroke(RuntimeError):
@@ -210,7 +207,7 @@ def make_vector_env(settings: WorkerSettings, *, num_envs: int) -> AsyncVectorEn
     """
     if num_envs < 1:
         raise ValueError(f"num_envs is {num_envs}, expected at least 1 worker")
-    with _single_threaded():
+    with one_thread_each():
         return AsyncVectorEnv(
             [functools.partial(_make_env, settings)] * num_envs,
             shared_memory=True,
@@ -228,18 +225,3 @@ def _make_env(settings: WorkerSettings) -> ChunkEnv:
     if multiprocessing.parent_process() is not None:  # in a worker: Ctrl-C is the main process's business
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return ChunkEnv(settings)
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Processes started within compute with one thread each; the variables of this one are put back."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

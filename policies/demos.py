@@ -27,6 +27,7 @@ from tqdm import tqdm
 from vst_vla.envs.assets import Assets, find_assets
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.suites import CONTROL_HZ, get_task, num_tasks
+from vst_vla.envs.threads import one_thread_each
 from vst_vla.policies.demo_episode import EpisodeJob, Recording, record
 from vst_vla.policies.staging import Staging, first_difference
 from vst_vla.vla.contracts import ACTION_KEY, LIBERO_ACTION, LIBERO_STATE, STATE_KEY
@@ -189,17 +190,12 @@ def _record_missing(
 @contextmanager
 def _workers(count: int, suite: str, assets: Assets) -> Iterator[Executor]:
     """Processes that hold one simulator each, with one thread each and none of this process's memory."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
     spawn = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(count, mp_context=spawn, initializer=_start, initargs=(suite, assets)) as pool:
-            yield pool
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+    with (
+        one_thread_each(),
+        ProcessPoolExecutor(count, mp_context=spawn, initializer=_start, initargs=(suite, assets)) as pool,
+    ):
+        yield pool
 
 
 class _Worker:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from vst_vla.envs.suites import num_tasks
 from vst_vla.policies.expert.table import success_table
 from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.vla.files import write_json
 
 
 def main(argv: list[str]) -> int:
@@ -22,12 +22,7 @@ def main(argv: list[str]) -> int:
         seed=cfg["seed"],
     )
     out = Path(cfg["out"])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_suffix(".fresh")
-    fresh.write_text(
-        json.dumps({"command": " ".join(["python -m vst_vla.scripts.expert_table", *argv]), **table}, indent=1)
-    )
-    fresh.replace(out)
+    write_json(out, {"command": " ".join(["python -m vst_vla.scripts.expert_table", *argv]), **table})
     for row in table["tasks"]:
         print(f"{row['task_id']:>3}  {row['successes']:>3}/{cfg['num_init_states']}  {row['task']}")
     print(f"{out}: {table['success_rate']:.1%} of {table['num_episodes']} episodes, {table['assets']} assets")

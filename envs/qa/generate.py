@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +30,7 @@ from vst_vla.envs.qa.variation import Variation
 from vst_vla.envs.scene import SceneReader
 from vst_vla.envs.simulator import CAMERAS, Simulator
 from vst_vla.envs.suites import NUM_EVAL_STATES, get_task, init_states, num_tasks
+from vst_vla.envs.threads import one_thread_each
 from vst_vla.vla.contracts import SceneState
 from vst_vla.vla.files import write_json
 
@@ -190,7 +190,7 @@ def _run(
     with ExitStack() as stack, tqdm(total=total, unit="item", desc="qa", disable=not progress) as bar:
         context = multiprocessing.get_context("spawn")
         workers = [stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for _ in range(lanes)]
-        with _one_thread_each():
+        with one_thread_each():
             futures: list[Future[Shard]] = [
                 workers[place * lanes // len(shards)].submit(make_shard, folder, settings, shard, assets)
                 for place, shard in enumerate(shards)
@@ -202,22 +202,6 @@ def _run(
             for worker in workers:
                 worker.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Workers started while open do their sums and their drawing on one thread."""
-    names = ("OMP_NUM_THREADS", "LP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _claim(folder: Path, settings: QASettings) -> None:

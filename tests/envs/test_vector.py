@@ -14,7 +14,8 @@ import pytest
 
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.libero import LiberoEnv
-from vst_vla.envs.vector import ChunkEnv, Episode, WorkerSettings, _single_threaded, make_vector_env
+from vst_vla.envs.threads import one_thread_each
+from vst_vla.envs.vector import ChunkEnv, Episode, WorkerSettings, make_vector_env
 from vst_vla.vla.contracts import IMAGE_KEY
 
 pytestmark = pytest.mark.sim
@@ -131,7 +132,7 @@ def test_bad_actions_are_raised_not_recorded(worker: ChunkEnv, chunk: Any, messa
 def test_workers_get_one_thread_and_ours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with _single_threaded():
+    with one_thread_each():
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "5"
     assert "MKL_NUM_THREADS" not in os.environ
