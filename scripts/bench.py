@@ -26,6 +26,7 @@ from vst_vla.vla.contracts import (
     STATE_KEY,
     TASK_KEY,
     Observation,
+    unknown_name,
 )
 from vst_vla.vla.files import write_json
 from vst_vla.vla.inference import InferencePipeline
@@ -63,8 +64,6 @@ def measure(device: str, *, repeats: int, only: str | None) -> list[Row]:
         "policy_training_step_24": lambda: _training_step(made, rows=24, repeats=max(3, repeats // 10)),
     }
     if only is not None and only not in table:
-        from vst_vla.vla.contracts import unknown_name
-
         raise unknown_name("bench row", only, table)
     return [{"name": name} | run() for name, run in table.items() if only in (None, name)]
 

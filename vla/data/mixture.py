@@ -32,12 +32,11 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One kind of data in the mixture: its rows, how many a step takes, and its weight in the loss."""
+    """One kind of data in the mixture: its rows, and how many of them a step takes."""
 
     name: str
     rows: Rows
     per_step: int
-    weight: float = 1.0
 
 
 def split_rows(batch_size: int, *, spatial_ratio: float) -> tuple[int, int]:

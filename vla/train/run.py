@@ -124,7 +124,7 @@ def _build_batches(
     else:
         num_spatial = recipe.batch_size
     if spatial is not None:
-        sources.append(Source(name=SPATIAL, rows=spatial, per_step=num_spatial, weight=recipe.spatial_weight))
+        sources.append(Source(name=SPATIAL, rows=spatial, per_step=num_spatial))
     collator = Collator(
         model.processor,
         image_keys=robot.image_keys if robot else (),

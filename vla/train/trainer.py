@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer
 
 from vst_vla.vla.data.collate import Batch
 
@@ -166,6 +166,3 @@ def _without_aliases(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             seen.add(tensor.data_ptr())
             kept[name] = tensor.contiguous()
     return kept
-
-
-__all__ = ["TrainingArguments", "VLATrainer", "latest_checkpoint", "parameter_groups"]
