@@ -14,7 +14,7 @@ from vst_vla.policies.expert.skills.pick_place import PickPlace
 from vst_vla.vla.contracts import LIBERO_ACTION, STILL_ACTION, ActionSpec, Array, Observation
 
 SKILLS: dict[str, Callable[[Goal], Skill]] = {
-    "in": lambda goal: PickPlace(item=goal.arguments[0], region=goal.arguments[1]),
+    "in": lambda goal: PickPlace(item=goal.arguments[0], target=goal.arguments[1], relation="in"),
 }
 """The skill that reaches a BDDL predicate."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from vst_vla.policies.expert.grasp import HOME_HEADING, Grasp, choose_grasp
 from vst_vla.policies.expert.motion import CLOSE, OPEN, servo
 from vst_vla.vla.contracts import Array
 
+Relation = Literal["in", "on"]
+"""The predicates of BDDL that placing reaches."""
 FREE_NOISE, NEAR_NOISE = 0.25, 0.1
 HOVER = 0.09  # m above the grasp from which the hand comes down
 FUNNEL = 4.0  # m of height kept for each metre beside the grasp
@@ -37,19 +40,21 @@ class Phase(Enum):
 
 
 class PickPlace:
-    """`in(item, region)` for an open container that stands upright.
+    """`in(item, target)` or `on(item, target)`.
 
     Grasps across the object's narrow side at the end of a funnel, lifts it above the rim, lets go over the middle;
     starts over from where the object is now when it slips out or misses.
 
     Args:
         item: the object's instance name.
-        region: the BDDL region it has to be in.
+        target: the object or the BDDL region that it has to be in or on.
+        relation: which of the two.
     """
 
-    def __init__(self, *, item: str, region: str) -> None:
+    def __init__(self, *, item: str, target: str, relation: Relation) -> None:
         self.item = item
-        self.region = region
+        self.target = target
+        self.relation = relation
         self.attempts = 1
         self.phase = Phase.REACH
         self._distance = np.inf  # m to the grasp
@@ -121,8 +126,8 @@ class PickPlace:
 
     def _drop_point(self, simulator: Simulator, hand: Hand, item: Box) -> Array:
         """Where the hand lets go: the object's underside clears the rim."""
-        middle = region_center(simulator, self.region)
-        rim = box_of(simulator, region_owner(simulator, self.region)).top
+        middle = region_center(simulator, self.target)
+        rim = box_of(simulator, region_owner(simulator, self.target)).top
         hanging = hand.position[2] - item.bottom
         return np.array([middle[0], middle[1], rim + CLEARANCE + hanging])
 
