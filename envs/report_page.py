@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from vst_vla.envs.page import document, facts, video
 from vst_vla.envs.record import EpisodeRecord
 
 EMBED_LIMIT = 48 * 2**20
 """Bytes of video put into the page; the rest are links to the files beside it."""
 
 STYLE = """
-:root { color-scheme: light dark; --ground: #f7f7f4; --card: #ffffff; --ink: #1d2320; --soft: #626b66; --line: #dcdfd9;
-  --pass: #1f7a4d; --fail: #b3392f; --track: #e7e9e4; }
-@media (prefers-color-scheme: dark) { :root { --ground: #141715; --card: #1d211f; --ink: #e8ebe7; --soft: #98a29b;
-  --line: #313733; --pass: #56c08a; --fail: #ef8176; --track: #2b302d; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 3rem 1.25rem 4rem; }
-h1 { font-size: 1.35rem; font-weight: 600; margin: 0 0 1.5rem; text-wrap: balance; }
-h2 { font-size: 1.1rem; font-weight: 600; margin: 3rem 0 .9rem; }
 .headline { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 1rem 2.5rem; }
 .rate { font-size: clamp(3.2rem, 9vw, 5rem); line-height: 1; font-weight: 700; letter-spacing: -.03em; }
-.rate, td, dd, .key { font-variant-numeric: tabular-nums; }
+.rate { font-variant-numeric: tabular-nums; }
 .interval { flex: 1 1 18rem; max-width: 30rem; }
 .interval p { margin: 0 0 .5rem; color: var(--soft); }
 .bar { display: block; width: 100%; height: 14px; }
 .bar rect.track { fill: var(--track); }
-.bar rect.range { fill: var(--pass); opacity: .38; } .bar rect.dot { fill: var(--pass); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .94rem; }
-th { text-align: left; font-weight: 500; color: var(--soft); }
-th, td { padding: .5rem .9rem .5rem 0; border-bottom: 1px solid var(--line); }
+.bar rect.range { fill: var(--accent); opacity: .38; } .bar rect.dot { fill: var(--accent); }
 td:not(:first-child), th { white-space: nowrap; }
 td.bar-cell { width: 30%; min-width: 9rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: 1rem 1.5rem; margin: 0; }
-dt { font-size: .85rem; color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); gap: 1rem; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
-video, .blank { display: block; width: 100%; aspect-ratio: 1; background: var(--track); object-fit: contain; }
-.blank { display: grid; place-items: center; color: var(--soft); font-size: .85rem; }
-figcaption { padding: .55rem .75rem .65rem; font-size: .88rem; }
-.key { display: flex; justify-content: space-between; font-weight: 600; }
-.pass { color: var(--pass); } .fail { color: var(--fail); }
-.note { color: var(--soft); }
+video, .blank { aspect-ratio: 1; background: var(--track); }
+.blank { display: grid; place-items: center; width: 100%; color: var(--soft); font-size: .85rem; }
 """
 
 
@@ -69,13 +48,7 @@ def render_page(report: Mapping[str, Any], records: Sequence[EpisodeRecord], *, 
         rows = [report, *report["baselines"]]
         parts.append("<h2>Sanity runs</h2>" + _table(rows, first="policy", label=lambda row: str(row["policy"])))
     parts += ["<h2>Episodes</h2>" + _grid(records, folder), "<h2>Setup</h2>" + _facts(report)]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
-        + "\n".join(parts)
-        + "\n</main></body></html>\n"
-    )
+    return document(parts, title=title, style=STYLE)
 
 
 def _percent(fraction: float) -> str:
@@ -155,25 +128,22 @@ def _video(record: EpisodeRecord, folder: Path, *, limit: int) -> tuple[str, int
     size = path.stat().st_size
     if size > limit:
         return f'<div class="blank"><a href="{escape(record.video)}">{escape(path.name)}</a></div>', 0
-    data = base64.b64encode(path.read_bytes()).decode()
-    return (
-        f'<video controls muted loop playsinline preload="metadata" src="data:video/mp4;base64,{data}"></video>',
-        size,
-    )
+    return video(path.read_bytes(), label=f"task {record.task_id}, state {record.init_state}"), size
 
 
 def _facts(report: Mapping[str, Any]) -> str:
-    facts = {
-        "Suite": report["suite"],
-        "Policy": report["policy"],
-        "Checkpoint": report["checkpoint"] or "none",
-        "Assets": report["assets"],
-        "Seed": report["seed"],
-        "Pictures": f"{report['image_size']} px",
-        "Actions executed per chunk": report["execute"],
-        "Control steps at most": report["max_steps"],
-        "Code": report["revision"],
-        "Time": f"{report['wall_s']:.0f} s",
-        "Peak memory": f"{report['peak_rss_gib']:.2f} GiB",
-    }
-    return "<dl>" + "".join(f"<div><dt>{k}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items()) + "</dl>"
+    return facts(
+        {
+            "Suite": report["suite"],
+            "Policy": report["policy"],
+            "Checkpoint": report["checkpoint"] or "none",
+            "Assets": report["assets"],
+            "Seed": report["seed"],
+            "Pictures": f"{report['image_size']} px",
+            "Actions executed per chunk": report["execute"],
+            "Control steps at most": report["max_steps"],
+            "Code": report["revision"],
+            "Time": f"{report['wall_s']:.0f} s",
+            "Peak memory": f"{report['peak_rss_gib']:.2f} GiB",
+        }
+    )
