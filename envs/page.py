@@ -46,11 +46,8 @@ def document(body: Sequence[str], *, title: str, style: str) -> str:
 
 def facts(values: Mapping[str, object]) -> str:
     """Names with their values, given as plain text."""
-    return (
-        "<dl>"
-        + "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>" for k, v in values.items())
-        + ("</dl>")
-    )
+    rows = (f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in values.items())
+    return f"<dl>{''.join(rows)}</dl>"
 
 
 def data_uri(content: bytes, *, kind: str) -> str:
@@ -60,5 +57,5 @@ def data_uri(content: bytes, *, kind: str) -> str:
 
 def video(content: bytes, *, label: str) -> str:
     """A player for the content of an MP4 file; `label` says what it shows, as plain text."""
-    source = data_uri(content, kind="video/mp4")
-    return f'<video controls muted loop playsinline preload="metadata" aria-label="{escape(label)}" src="{source}"></video>'
+    named = f'aria-label="{escape(label)}" src="{data_uri(content, kind="video/mp4")}"'
+    return f'<video controls muted loop playsinline preload="metadata" {named}></video>'
