@@ -25,10 +25,7 @@ def servo(hand: Hand, *, position: Array, heading: float, grip: float, speed: fl
         grip: OPEN or CLOSE.
         speed: bound on the length of the translation, 1 is full speed (0.05 m asked for a step).
     """
-    move = (position - hand.position) * (GAIN / METRES_PER_UNIT)
-    move *= min(1.0, speed / max(float(np.linalg.norm(move)), 1e-9))
-    turn = rotation_vector(pointing_down(heading) @ hand.rotation.T) * (TURN_GAIN / RADIANS_PER_UNIT)
-    return LIBERO_ACTION.clip(np.concatenate([move, turn, [grip]])).astype(np.float32)
+    return steer(hand, position=position, rotation=pointing_down(heading), grip=grip, speed=speed)
 
 
 def pointing_down(heading: float) -> Array:
@@ -44,3 +41,11 @@ def rotation_vector(rotation: Array) -> Array:
     sine, cosine = np.linalg.norm(axis) / 2, (np.trace(rotation) - 1) / 2
     angle = float(np.arctan2(sine, cosine))
     return axis / 2 if sine < 1e-9 else axis * (angle / (2 * sine))
+
+
+def steer(hand: Hand, *, position: Array, rotation: Array, grip: float, speed: float = 1.0) -> Array:
+    """As `servo`, towards any rotation (3,3) of the hand, its columns as in `Hand`."""
+    move = (position - hand.position) * (GAIN / METRES_PER_UNIT)
+    move *= min(1.0, speed / max(float(np.linalg.norm(move)), 1e-9))
+    turn = rotation_vector(rotation @ hand.rotation.T) * (TURN_GAIN / RADIANS_PER_UNIT)
+    return LIBERO_ACTION.clip(np.concatenate([move, turn, [grip]])).astype(np.float32)
