@@ -1,0 +1,64 @@
+"""How the hand comes to a thing: up, over what stands between, to a point before it, then in along the fingers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vst_vla.envs.simulator import Simulator
+from vst_vla.policies.expert.clearance import Pose, angle_between, obstacles
+from vst_vla.policies.expert.geometry import Hand
+from vst_vla.policies.expert.motion import OPEN, steer
+from vst_vla.vla.contracts import Array
+
+STANDOFF = 0.07  # m before the goal from which the hand comes in
+FUNNEL = 3.0  # m of height kept for each metre beside the standoff
+MARGIN = 0.05  # m between the fingertips and what they pass over
+CORRIDOR = 0.05  # m to either side of the way
+ALIGNED = 0.015  # m beside the line of approach
+TURNED = 0.2  # rad
+ASTRAY = 0.04  # m beside the line of approach at which it is given up
+
+
+class Approach:
+    """One way to a pose, which may move meanwhile."""
+
+    def __init__(self) -> None:
+        self.distance = np.inf  # m to the pose
+        self._coming_in = False
+
+    def act(self, simulator: Simulator, hand: Hand, pose: Pose, *, grip: float = OPEN) -> Array:
+        """The next action (7,) towards the pose."""
+        apart = pose.position - hand.position
+        self.distance = float(np.linalg.norm(apart))
+        beside = float(np.linalg.norm(apart - (apart @ pose.reach) * pose.reach))
+        angle = angle_between(pose.rotation, hand.rotation)
+        before = -ALIGNED < float(apart @ pose.reach) < STANDOFF + ALIGNED
+        if self._coming_in or (before and beside < ALIGNED and angle < TURNED):
+            self._coming_in = beside < ASTRAY
+        target = pose if self._coming_in else pose.backed(STANDOFF)
+        position = target.position if self._coming_in else _over(simulator, hand, target.position)
+        return steer(hand, position=position, rotation=target.rotation, grip=grip)
+
+
+def _over(simulator: Simulator, hand: Hand, goal: Array) -> Array:
+    """The goal, or a point above it, or above the hand, as long as something stands between."""
+    way = goal[:2] - hand.position[:2]
+    length = float(np.linalg.norm(way))
+    if length < ALIGNED:
+        return goal
+    needed = min(_cruise(simulator, hand.position, goal), goal[2] + FUNNEL * length)
+    if hand.position[2] < needed - MARGIN / 2:
+        return np.array([*hand.position[:2], needed + MARGIN / 2])
+    return np.array([goal[0], goal[1], max(goal[2], needed)])
+
+
+def _cruise(simulator: Simulator, start: Array, goal: Array) -> float:
+    """Height (m) at which the fingertips clear everything on the straight way; what stands at its end is no obstacle."""
+    length = float(np.linalg.norm(goal[:2] - start[:2]))
+    shares = np.linspace(0.0, max(0.0, 1.0 - CORRIDOR / length), 1 + int(length / CORRIDOR))
+    points = start[:2] + shares[:, None] * (goal[:2] - start[:2])
+    boxes = obstacles(simulator)
+    centers = np.array([box.center[:2] for box in boxes])
+    reaches = np.array([np.abs(box.rotation[:2]) @ box.half for box in boxes])
+    near = (np.abs(points[:, None] - centers) < reaches + CORRIDOR).all(axis=2).any(axis=0)
+    return max([float(goal[2]), *(box.top + MARGIN for box, on_way in zip(boxes, near, strict=True) if on_way)])

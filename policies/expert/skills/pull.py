@@ -1,0 +1,104 @@
+"""Opens a drawer or a door by its handle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+import numpy as np
+
+from vst_vla.envs.simulator import Simulator
+from vst_vla.policies.expert.approach import Approach
+from vst_vla.policies.expert.articulation import Joint, handle_of, turned, wanted_joint
+from vst_vla.policies.expert.clearance import Pose, is_clear, nearest_grip, obstacles
+from vst_vla.policies.expert.geometry import Box, Hand, hand_of
+from vst_vla.policies.expert.motion import CLOSE, OPEN, steer
+from vst_vla.vla.contracts import Array
+
+FREE_NOISE, NEAR_NOISE = 0.25, 0.1
+NEAR = 0.06  # m from the handle below which exploration noise is small
+CLOSE_ENOUGH = 0.006  # m from the handle at which the fingers close
+CLOSING_STEPS = 12
+LEAD = 0.05  # m by which the hand is asked to go ahead of the handle
+SLIP = 0.03  # m between hand and handle at which the hold counts as lost
+TILTS = np.deg2rad([0, 15, -15, 30, -30, 45, -45, 60, -60, 75, -75, 90, -90])
+
+
+class Phase(Enum):
+    """What the hand is about to do."""
+
+    REACH = "reach"
+    CLOSE = "close"
+    PULL = "pull"
+
+
+class Pull:
+    """`open(target)`: takes the handle across its bar, where the palm has room, and moves with it.
+
+    Args:
+        target: the region or the fixture to open.
+    """
+
+    def __init__(self, *, target: str) -> None:
+        self.target = target
+        self.attempts = 1
+        self.phase = Phase.REACH
+        self._approach = Approach()
+        self._waited = 0  # steps in the present phase
+        self._pose: Pose | None = None  # of the grasp, at the handle's present place
+
+    @property
+    def noise_scale(self) -> float:
+        """Standard deviation of the noise that the present phase bears, in action units."""
+        return FREE_NOISE if self.phase is Phase.REACH and self._approach.distance > NEAR else NEAR_NOISE
+
+    def act(self, simulator: Simulator) -> Array:
+        """The next action (7,)."""
+        hand, joint = hand_of(simulator), wanted_joint(simulator, self.target, predicate="open")
+        handle = handle_of(simulator, joint, outwards=1.0)
+        if self._pose is None:
+            self._pose = handle_grasp(simulator, joint, handle, hand)
+        pose = Pose(position=handle.center, rotation=self._pose.rotation)
+        self._choose_phase(hand, handle)
+        self._waited += 1
+        if self.phase is Phase.REACH:
+            return self._approach.act(simulator, hand, pose)
+        if self.phase is Phase.CLOSE:
+            return steer(hand, position=pose.position, rotation=pose.rotation, grip=CLOSE)
+        ahead = LEAD / float(np.linalg.norm(joint.way(handle.center)))
+        return steer(hand, position=joint.carried(hand.position, ahead), rotation=pose.rotation, grip=CLOSE)
+
+    def _choose_phase(self, hand: Hand, handle: Box) -> None:
+        apart = float(np.linalg.norm(handle.center - hand.position))
+        match self.phase:
+            case Phase.REACH if apart < CLOSE_ENOUGH:
+                self._enter(Phase.CLOSE)
+            case Phase.CLOSE if self._waited >= CLOSING_STEPS:
+                self._enter(Phase.PULL)
+            case Phase.PULL if apart > SLIP:
+                self._start_over()
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase, self._waited = phase, 0
+
+    def _start_over(self) -> None:
+        self._enter(Phase.REACH)
+        self._approach, self._pose = Approach(), None
+        self.attempts += 1
+
+
+def handle_grasp(simulator: Simulator, joint: Joint, handle: Box, hand: Hand) -> Pose:
+    """The pose across the handle's bar that needs the least tilt, from the way out, for the palm to stay clear."""
+    around = obstacles(simulator, without=[joint.body])
+    poses = list(_grasps(joint, handle, hand))
+    clear = (pose for pose in poses if is_clear(pose, around) and is_clear(pose.backed(0.07), around))
+    return next(clear, poses[0])
+
+
+def _grasps(joint: Joint, handle: Box, hand: Hand) -> Iterator[Pose]:
+    bar = handle.rotation[:, int(np.argmax(handle.half))]
+    out = joint.way(handle.center)
+    out = out - (out @ bar) * bar
+    for tilt in TILTS:
+        reach = turned(bar, float(tilt)) @ (-out / np.linalg.norm(out))
+        yield Pose(position=handle.center, rotation=nearest_grip(hand, reach=reach, closing=np.cross(bar, reach)))
