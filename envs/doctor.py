@@ -15,7 +15,7 @@ from pathlib import Path
 from vst_vla.envs import download
 from vst_vla.envs.assets import ASSETS_VARIABLE, hub_cache, local_assets
 from vst_vla.envs.libraries import DRIVER_COMMAND, choose_renderer, require_display, require_libraries
-from vst_vla.envs.placeholders import cache_root
+from vst_vla.vla.files import cache_root
 
 SUITE = "libero_object"
 OLDEST, NEWEST = (3, 12), (3, 13)

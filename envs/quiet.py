@@ -9,9 +9,8 @@ import os
 import warnings
 from pathlib import Path
 
-from vst_vla.envs.placeholders import cache_root
 from vst_vla.envs.suites import libero_root
-from vst_vla.vla.files import write_text
+from vst_vla.vla.files import cache_root, write_text
 
 CONFIG_VARIABLE = "LIBERO_CONFIG_PATH"
 ROBOSUITE_LOGGER = "robosuite_logs"

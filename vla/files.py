@@ -37,3 +37,8 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes readable JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def cache_root() -> Path:
+    """Where this package keeps what it can make again: $XDG_CACHE_HOME/vst-vla, or ~/.cache/vst-vla."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vst-vla"

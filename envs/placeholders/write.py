@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
 from vst_vla.envs.placeholders.mjcf import scene_mjcf, thing_mjcf
 from vst_vla.envs.placeholders.table import THINGS
 from vst_vla.envs.placeholders.textures import texture_files
+from vst_vla.vla.files import cache_root
 
 PLACEHOLDER_MARK = "PLACEHOLDERS.txt"
 PLACEHOLDER_SUITES = ("libero_object",)
 EXPLANATION = """These are not LIBERO's assets. vst-vla made them of primitives, for the libero_object suite:
 same names, frames, masses and sizes, other looks. Delete the folder freely; it is written again when needed.
 """
-
-
-def cache_root() -> Path:
-    """Where this package keeps what it can make again: $XDG_CACHE_HOME/vst-vla, or ~/.cache/vst-vla."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vst-vla"
 
 
 def placeholder_files() -> dict[str, bytes]:
