@@ -1,10 +1,14 @@
 """The objects of a LIBERO scene: their names, their bodies and geoms, and the boxes around what is drawn of them.
 
+Parts are objects too: a drawer, a door or a knob is a body that moves inside a fixture, a handle the geoms on it that
+LIBERO's models draw for the hand. They are named after the fixture, and come after all whole objects.
+
 Letters in shapes: P points, G geoms of the model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +24,12 @@ VISUAL_GROUP = 1
 """MuJoCo geom group of what is drawn; group 0 is robosuite's collision geometry."""
 
 _ROUND_STEPS = 24
+_PLACES = ("top", "middle", "bottom")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SceneObject:
-    """One object or fixture of the scene.
+    """One object or fixture of the scene, or a part of one.
 
     `points` holds the outline of everything drawn, per body and in that body's frame; `box` is its box in the root
     body's frame when the object is one rigid body, None when it has joints inside (a drawer, a door).
@@ -33,6 +38,7 @@ class SceneObject:
     name: str
     category: str
     root: int  # body id
+    parent: int  # place in `find_objects`'s list of what this is a part of, -1 for a whole object
     geoms: Array  # (G,) bool, the model's geoms that belong to it
     points: dict[int, Array] = field(repr=False)  # body id -> (P,3) m
     box: tuple[Array, Array] | None  # pose (4,4), half extents (3,) m
@@ -48,16 +54,20 @@ class SceneObject:
 
 
 def find_objects(simulator: Simulator) -> list[SceneObject]:
-    """Every movable object and fixture that draws something, in LIBERO's order; costs about a tenth of a second."""
+    """Every movable object and fixture that draws something, in LIBERO's order, then their parts.
+
+    Costs about a tenth of a second.
+    """
     problem, model = simulator.problem, simulator.sim.model._model
     names = [*problem.objects_dict, *problem.fixtures_dict]
     categories = _categories(problem.parsed_problem)
     found = [
-        _read_object(model, name, category=categories[name], root=problem.obj_body_id[name])
+        _read_object(model, name, category=categories[name], bodies=_subtree(model, problem.obj_body_id[name]))
         for name in names
         if name in problem.obj_body_id
     ]
-    return [item for item in found if item.points]
+    wholes = [item for item in found if item.points]
+    return wholes + _find_parts(model, wholes)
 
 
 def body_pose(data: Any, body: int) -> Array:
@@ -71,13 +81,72 @@ def _categories(parsed_problem: dict[str, Any]) -> dict[str, str]:
     return {name: kind.replace("_", " ") for kind, instances in kinds.items() for name in instances}
 
 
-def _read_object(model: Any, name: str, *, category: str, root: int) -> SceneObject:
-    bodies = [body for body in range(model.nbody) if _is_inside(model, body, root)]
-    points = {body: cloud for body in bodies if len(cloud := _body_points(model, body))}
+def _find_parts(model: Any, wholes: list[SceneObject]) -> list[SceneObject]:
+    """Drawers, doors and knobs, each followed by its handle."""
+    parts: list[SceneObject] = []
+    for place, whole in enumerate(wholes):
+        for body in _subtree(model, whole.root):
+            if body == whole.root or not model.body_jntnum[body]:
+                continue
+            kind = _part_kind(model, body)
+            name = f"{whole.name}_{kind.replace(' ', '_')}"
+            part = _read_object(
+                model, name, category=f"{kind} of the {whole.category}", bodies=_subtree(model, body), parent=place
+            )
+            parts.append(part)
+            parts += _handle(model, part, kind, parent=len(wholes) + len(parts) - 1)
+    return parts
+
+
+def _part_kind(model: Any, body: int) -> str:
+    """What a jointed body of a fixture is, by its joint: LIBERO's drawers slide, its doors and knobs turn."""
+    joint = model.joint(model.body_jntadr[body])
+    words = f"{model.body(body).name} {joint.name}"
+    if model.jnt_type[joint.id] == mujoco.mjtJoint.mjJNT_SLIDE:
+        kind = "drawer"
+    else:
+        kind = "knob" if "button" in words or "knob" in words else "door"
+    place = next((place for place in _PLACES if place in words), "")
+    return f"{place} {kind}".strip()
+
+
+def _handle(model: Any, part: SceneObject, kind: str, *, parent: int) -> list[SceneObject]:
+    """The part's handle: meshes of that name, or else the primitives on a body that is otherwise drawn by meshes."""
+    drawn = np.flatnonzero(part.geoms & (model.geom_group == VISUAL_GROUP))
+    named = [g for g in drawn if model.geom_dataid[g] >= 0 and "handle" in model.mesh(model.geom_dataid[g]).name]
+    plain = [g for g in drawn if model.geom_dataid[g] < 0]
+    geoms = named or (plain if len(plain) < len(drawn) else [])
+    if not geoms:
+        return []
+    category = part.category.replace(kind, f"handle of the {kind}", 1)
+    return [
+        _read_object(model, f"{part.name}_handle", category=category, bodies=[part.root], parent=parent, geoms=geoms)
+    ]
+
+
+def _subtree(model: Any, root: int) -> list[int]:
+    """A body and all that hang on it."""
+    return [body for body in range(root, model.nbody) if _is_inside(model, body, root)]
+
+
+def _read_object(
+    model: Any,
+    name: str,
+    *,
+    category: str,
+    bodies: list[int],
+    parent: int = -1,
+    geoms: Sequence[int] | None = None,
+) -> SceneObject:
+    """An object made of these bodies, or of some of their geoms; the first body is its root."""
+    root = bodies[0]
+    chosen = np.isin(model.geom_bodyid, bodies)
+    if geoms is not None:
+        chosen = np.isin(np.arange(model.ngeom), geoms)
+    points = {body: cloud for body in bodies if len(cloud := _body_points(model, body, chosen))}
     rigid_object = all(model.body_jntnum[body] == 0 for body in bodies if body != root)
     box = _static_box(model, points, root) if rigid_object and points else None
-    geoms = np.isin(model.geom_bodyid, bodies)
-    return SceneObject(name=name, category=category, root=root, geoms=geoms, points=points, box=box)
+    return SceneObject(name=name, category=category, root=root, parent=parent, geoms=chosen, points=points, box=box)
 
 
 def _is_inside(model: Any, body: int, root: int) -> bool:
@@ -99,13 +168,13 @@ def _fixed_pose(model: Any, body: int, root: int) -> Array:
     return pose
 
 
-def _body_points(model: Any, body: int) -> Array:
-    """Corners (P,3) of the convex hull of everything drawn on one body, in its frame; (0,3) when nothing is."""
+def _body_points(model: Any, body: int, chosen: Array) -> Array:
+    """Corners (P,3) of the convex hull of the chosen geoms drawn on one body, in its frame; (0,3) when none is."""
     first, count = model.body_geomadr[body], model.body_geomnum[body]
     clouds = [
         apply(rigid(matrix_from_quaternion(model.geom_quat[g]), translation=model.geom_pos[g]), points=cloud)
         for g in range(first, first + count)
-        if model.geom_group[g] == VISUAL_GROUP and len(cloud := _geom_points(model, g))
+        if chosen[g] and model.geom_group[g] == VISUAL_GROUP and len(cloud := _geom_points(model, g))
     ]
     if not clouds:
         return np.zeros((0, 3))

@@ -26,23 +26,27 @@ import numpy as np
 from vst_vla.envs.geometry import apply, box_corners, intrinsics_from_fovy, invert_rigid, project, rigid
 from vst_vla.envs.objects import find_objects
 from vst_vla.envs.simulator import CAMERAS, Simulator
-from vst_vla.envs.truth import draw_geoms, draw_picture, only
-from vst_vla.vla.contracts import Array, SceneState
+from vst_vla.envs.truth import OPENCV_FROM_OPENGL, Camera, camera_number, draw_geoms, draw_picture, only
+from vst_vla.vla.contracts import Array, GoalState, GripperState, SceneState
 
 _FLIP_X = np.diag([-1.0, 1.0, 1.0, 1.0])
 _FLIP_Y = np.diag([1.0, -1.0, 1.0, 1.0])
-_OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 _NEAR = 0.01  # m, in front of which a projection is not trusted
 
 
 def capture_scene(
-    simulator: Simulator, *, cameras: Sequence[str] = CAMERAS, size: int = 256, mirror: bool = True, source: str = ""
+    simulator: Simulator,
+    *,
+    cameras: Sequence[str | Camera] = CAMERAS,
+    size: int = 256,
+    mirror: bool = True,
+    source: str = "",
 ) -> SceneState:
     """The simulator's present moment. Build a `SceneReader` instead to capture many: it measures the objects once.
 
     Args:
         simulator: a LIBERO scene in any state.
-        cameras: MuJoCo camera names.
+        cameras: MuJoCo camera names, and cameras put anywhere.
         size: height and width of the pictures in pixels.
         mirror: as the policies' pictures show it, or physical; see the module's note.
         source: where the moment comes from, kept in the scene.
@@ -61,10 +65,14 @@ class SceneReader:
         self.objects = find_objects(simulator)
         self._owner = np.zeros(simulator.sim.model.ngeom + 1, dtype=np.int16)  # geom id -> o + 1; -1 finds the last, 0
         for number, item in enumerate(self.objects, start=1):
-            self._owner[:-1][item.geoms] = number
+            self._owner[:-1][item.geoms] = number  # a part comes after its whole and takes its own geoms
+        self._members = self._memberships()
+        fingers = simulator.problem.robots[0].gripper.important_geoms
+        names = (fingers["left_finger"], fingers["right_finger"])
+        self._fingers = [[simulator.sim.model._model.geom(geom).id for geom in finger] for finger in names]
 
     def capture(
-        self, *, cameras: Sequence[str] = CAMERAS, size: int = 256, mirror: bool = True, source: str = ""
+        self, *, cameras: Sequence[str | Camera] = CAMERAS, size: int = 256, mirror: bool = True, source: str = ""
     ) -> SceneState:
         """As `capture_scene`."""
         if size < 16:
@@ -80,18 +88,49 @@ class SceneReader:
             poses=_FLIP_Y @ poses @ _FLIP_X if mirror else poses,
             half_extents=half_extents,
             visible=np.stack([view.visible for view in views]),
-            cameras=tuple(cameras),
+            cameras=tuple(camera if isinstance(camera, str) else camera.name for camera in cameras),
             images=np.stack([view.image for view in views]),
             depth=np.stack([view.depth for view in views]),
             instances=np.stack([view.instances for view in views]),
             intrinsics=np.stack([view.intrinsics for view in views]),
             world_to_camera=np.stack([view.world_to_camera for view in views]),
-            task=self.simulator.task.language,
+            task=self.simulator.language,
             source=source,
+            state=self.simulator.get_state(),
+            gripper=self._gripper(mirror=mirror),
+            goals=self._goals(),
+            parents=tuple(item.parent for item in self.objects),
             mirrored=mirror,
         )
 
-    def _view(self, camera: str, size: int, poses: Array, half_extents: Array) -> _View:
+    def _memberships(self) -> Array:
+        """(O, O + 1) bool: which numbers in an instance picture belong to each object."""
+        count = len(self.objects)
+        members = np.eye(count, count + 1, k=1, dtype=bool)
+        for number in reversed(range(count)):  # parts come after their wholes
+            if (parent := self.objects[number].parent) >= 0:
+                members[parent] |= members[number]
+        return members
+
+    def _gripper(self, *, mirror: bool) -> GripperState:
+        model, data = self.simulator.sim.model._model, self.simulator.sim.data._data
+        robot = self.simulator.problem.robots[0]
+        site = model.site(f"{robot.gripper.naming_prefix}grip_site").id
+        pose = rigid(data.site_xmat[site].reshape(3, 3), translation=data.site_xpos[site])
+        pairs = data.contact.geom[data.contact.dist < 0]
+        touched = [np.concatenate([pairs[np.isin(pairs[:, i], f), 1 - i] for i in (0, 1)]) for f in self._fingers]
+        held = [o for o, item in enumerate(self.objects) if all(item.geoms[geoms].any() for geoms in touched)]
+        return GripperState(
+            pose=_FLIP_Y @ pose @ _FLIP_X if mirror else pose,
+            opening=float(np.abs(data.qpos[robot._ref_gripper_joint_pos_indexes]).sum()),
+            held=tuple(held),
+        )
+
+    def _goals(self) -> tuple[GoalState, ...]:
+        clauses = self.simulator.goal
+        return tuple(GoalState(predicate=tuple(clause), holds=self.simulator.holds(clause)) for clause in clauses)
+
+    def _view(self, camera: str | Camera, size: int, poses: Array, half_extents: Array) -> _View:
         image, depth = draw_picture(self.simulator, camera=camera, size=size)
         instances = self._owner[draw_geoms(self.simulator, camera=camera, size=size)]
         intrinsics, world_to_camera = camera_matrices(self.simulator, camera=camera, size=size)
@@ -106,20 +145,23 @@ class SceneReader:
             world_to_camera=world_to_camera,
         )
 
-    def _visible(self, camera: str, size: int, instances: Array, rectangles: list[Array]) -> Array:
+    def _visible(self, camera: str | Camera, size: int, instances: Array, rectangles: list[Array]) -> Array:
         """Visible pixels of each object divided by its pixels when nothing else is drawn, (O,) float32. Exact.
 
         Objects whose outlines cannot touch in the picture are drawn in one pass, which hides nothing of any of them.
         """
-        count = len(self.objects) + 1
-        seen = np.bincount(instances.ravel(), minlength=count)
-        alone = np.zeros(count)
-        for group in _disjoint_groups(rectangles, [o for o in range(count - 1) if seen[o + 1]]):
+        seen = self._pixels(instances)
+        alone = np.zeros(len(self.objects))
+        for group in _disjoint_groups(rectangles, [int(o) for o in np.flatnonzero(seen)]):
             with only(self.simulator, geoms=np.any([self.objects[o].geoms for o in group], axis=0)):
                 drawn = self._owner[draw_geoms(self.simulator, camera=camera, size=size)]
-            alone += np.bincount(drawn.ravel(), minlength=count) * np.isin(np.arange(count), np.array(group) + 1)
-        fractions = seen[1:] / np.maximum(np.maximum(alone[1:], seen[1:]), 1)
-        return np.asarray(fractions, dtype=np.float32)
+            alone[group] = self._pixels(drawn)[group]
+        return np.asarray(seen / np.maximum(np.maximum(alone, seen), 1), dtype=np.float32)
+
+    def _pixels(self, instances: Array) -> Array:
+        """Pixels (O,) of every object, its parts included."""
+        counts = np.bincount(instances.ravel(), minlength=len(self.objects) + 1)
+        return np.asarray(self._members @ counts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,11 +188,14 @@ class _View:
         )
 
 
-def camera_matrices(simulator: Simulator, *, camera: str, size: int) -> tuple[Array, Array]:
-    """Physical intrinsics (3,3) in pixels and world-to-camera transform (4,4), OpenCV axes, of a MuJoCo camera."""
+def camera_matrices(simulator: Simulator, *, camera: str | Camera, size: int) -> tuple[Array, Array]:
+    """Physical intrinsics (3,3) in pixels and world-to-camera transform (4,4), OpenCV axes, of a camera."""
+    if isinstance(camera, Camera):
+        intrinsics = intrinsics_from_fovy(camera.fovy_deg, width=size, height=size)
+        return intrinsics, invert_rigid(camera.camera_to_world)
     model, data = simulator.sim.model._model, simulator.sim.data._data
-    number = model.camera(camera).id
-    rotation = data.cam_xmat[number].reshape(3, 3) @ _OPENGL_TO_OPENCV
+    number = camera_number(simulator, name=camera)
+    rotation = data.cam_xmat[number].reshape(3, 3) @ OPENCV_FROM_OPENGL
     camera_to_world = rigid(rotation, translation=data.cam_xpos[number])
     return intrinsics_from_fovy(float(model.cam_fovy[number]), width=size, height=size), invert_rigid(camera_to_world)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -16,11 +17,23 @@ import numpy as np
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array, unknown_name
 
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
+"""Turns MuJoCo's camera axes (y up, z backward) into OpenCV's, and back."""
+
 _HIDDEN_GROUP = 5  # never drawn: mujoco.MjvOption shows groups 0 to 2
 _LEAVE_OUT = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION)
 
 
-def draw_picture(simulator: Simulator, *, camera: str, size: int) -> tuple[Array, Array]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Camera:
+    """A camera put anywhere, beside those that the scene's model holds."""
+
+    name: str
+    camera_to_world: Array  # (4,4), OpenCV axes, physical world, m
+    fovy_deg: float
+
+
+def draw_picture(simulator: Simulator, *, camera: str | Camera, size: int) -> tuple[Array, Array]:
     """Colour (size,size,3) uint8 and depth (size,size) float32 in m along the camera's z axis."""
     context = _aim(simulator, camera)
     _render(context, size)
@@ -30,7 +43,7 @@ def draw_picture(simulator: Simulator, *, camera: str, size: int) -> tuple[Array
     return colour, depth.astype(np.float32)
 
 
-def draw_geoms(simulator: Simulator, *, camera: str, size: int) -> Array:
+def draw_geoms(simulator: Simulator, *, camera: str | Camera, size: int) -> Array:
     """MuJoCo geom ids (size,size) int32, -1 where there is none."""
     context = _aim(simulator, camera)
     with _id_colours(context.scn):
@@ -70,20 +83,52 @@ def _id_colours(scene: Any) -> Iterator[None]:
             scene.flags[flag] = value
 
 
-def _aim(simulator: Simulator, camera: str) -> Any:
-    """The offscreen context, with the scene as seen by the camera. Raises ValueError for an unknown camera."""
-    model, data = simulator.sim.model._model, simulator.sim.data._data
+def camera_number(simulator: Simulator, *, name: str) -> int:
+    """The model's camera of that name. Raises ValueError for an unknown one."""
+    model = simulator.sim.model._model
     names = [model.camera(i).name for i in range(model.ncam)]
-    if camera not in names:
-        raise unknown_name("camera", camera, names)
+    if name not in names:
+        raise unknown_name("camera", name, names)
+    return names.index(name)
+
+
+def _aim(simulator: Simulator, camera: str | Camera) -> Any:
+    """The offscreen context, with the scene as seen by the camera. Raises ValueError for an unknown camera."""
+    number = camera_number(simulator, name=camera) if isinstance(camera, str) else 0
     simulator._ensure_context()
     context = simulator.sim._render_context_offscreen
     context.gl_ctx.make_current()
-    context.cam.type, context.cam.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, names.index(camera)
+    context.cam.type, context.cam.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, number
+    if isinstance(camera, str):
+        _update(simulator, context)
+    else:
+        with _lent(simulator, number, camera):
+            _update(simulator, context)
+    return context
+
+
+def _update(simulator: Simulator, context: Any) -> None:
+    model, data = simulator.sim.model._model, simulator.sim.data._data
     mujoco.mjv_updateScene(
         model, data, context.vopt, context.pert, context.cam, mujoco.mjtCatBit.mjCAT_ALL, context.scn
     )
-    return context
+
+
+@contextmanager
+def _lent(simulator: Simulator, number: int, camera: Camera) -> Iterator[None]:
+    """While open, one of the model's cameras stands where `camera` does."""
+    model, data = simulator.sim.model._model, simulator.sim.data._data
+    slots = data.cam_xpos[number], data.cam_xmat[number], model.cam_fovy[number : number + 1]
+    before = [slot.copy() for slot in slots]
+    rotation = camera.camera_to_world[:3, :3] @ OPENCV_FROM_OPENGL
+    values = camera.camera_to_world[:3, 3], rotation.ravel(), camera.fovy_deg
+    for slot, value in zip(slots, values, strict=True):
+        slot[:] = value
+    try:
+        yield
+    finally:
+        for slot, value in zip(slots, before, strict=True):
+            slot[:] = value
 
 
 def _render(context: Any, size: int) -> None:

@@ -140,13 +140,31 @@ class Policy(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class GripperState:
+    """The robot's hand in a scene."""
+
+    pose: Array  # (4,4) world, m; the point between the fingers, z axis out of the hand
+    opening: float  # m between the fingers
+    held: tuple[int, ...]  # objects that both fingers touch
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalState:
+    """One predicate of a task's goal, as its BDDL file has it, and whether it holds."""
+
+    predicate: tuple[str, ...]  # such as ("on", "akita_black_bowl_1", "plate_1")
+    holds: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SceneState:
     """Ground truth of one simulated moment, seen by K cameras.
 
     World axes are MuJoCo's (z up, metres); with `mirrored`, y is negated, so that the left-right mirrored pictures that
     policies see are ordinary pictures of a right-handed world (`envs/scene.py` has the rule). Cameras are in OpenCV
     axes (x right, y down, z forward). Images, depth and instances are upright; pixel (row r, column c) has its centre
-    at (c + 0.5, r + 0.5). `instances` holds 0 for background and robot and o + 1 for object o.
+    at (c + 0.5, r + 0.5). `instances` holds 0 for background and robot and o + 1 for object o; a part (a drawer, a
+    door, a knob, a handle) is an object of its own, listed after the whole ones, and `mask` joins a whole's parts.
     An object's pose is that of its box: the box centre, with axes along the box sides.
     """
 
@@ -163,12 +181,28 @@ class SceneState:
     world_to_camera: Array  # (K,4,4)
     task: str
     source: str  # where it came from: suite, task, initial state, step
+    state: Array  # (1 + nq + nv,) the flat MuJoCo state that all of it follows from, never mirrored
+    gripper: GripperState
+    goals: tuple[GoalState, ...]
+    parents: tuple[int, ...]  # (O,) the object that a part belongs to, -1 for whole objects
     mirrored: bool = False  # left and right as in `Observation`'s pictures, geometry included
 
     @property
     def num_objects(self) -> int:
         """O."""
         return len(self.names)
+
+    def members(self, number: int) -> list[int]:
+        """The object itself and, at any depth, its parts."""
+        found = [number]
+        for other in range(number + 1, self.num_objects):
+            if self.parents[other] in found:
+                found.append(other)
+        return found
+
+    def mask(self, camera: int, *, number: int) -> Array:
+        """Where a camera sees the object, its parts included: (H,W) bool."""
+        return np.isin(self.instances[camera], np.array(self.members(number)) + 1)
 
 
 def near_miss(name: str, choices: Iterable[str]) -> str:

@@ -1,29 +1,40 @@
 """The spatial data engine: families of questions with exact answers, out of simulated scenes.
 
-A family is one file here and one line in `FAMILIES`.
+A family is one file here and one line in `_CLASSES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from vst_vla.envs.qa.base import Family, QAItem
+from vst_vla.envs.qa.base import Clip, ClipFamily, Family, QAItem, SceneFamily
 from vst_vla.envs.qa.depth_order import DepthOrder
 from vst_vla.envs.qa.detection import Detection
 from vst_vla.vla.contracts import near_miss, unknown_name
 
-FAMILIES: dict[str, Callable[..., Family]] = {"detection": Detection, "depth_order": DepthOrder}
+_CLASSES: tuple[Any, ...] = (
+    Detection,
+    DepthOrder,
+)
 
-__all__ = ["FAMILIES", "Family", "QAItem", "make_family"]
+FAMILIES: dict[str, Any] = {family.name: family for family in _CLASSES}
+"""Name -> class of every family."""
+
+__all__ = ["FAMILIES", "Clip", "ClipFamily", "Family", "QAItem", "SceneFamily", "family_class", "make_family"]
 
 
-def make_family(name: str, **options: Any) -> Family:
-    """The family of that name. Raises ValueError for an unknown name or option, with a near-miss hint."""
+def family_class(name: str) -> Any:
+    """The family's class. Raises ValueError for an unknown name, with a near-miss hint."""
     if name not in FAMILIES:
         raise unknown_name("question family", name, FAMILIES)
-    known = list(FAMILIES[name].__dataclass_fields__)  # type: ignore[attr-defined]
+    return FAMILIES[name]
+
+
+def make_family(name: str, **options: Any) -> Any:
+    """The family of that name. Raises ValueError for an unknown name or option, with a near-miss hint."""
+    found = family_class(name)
+    known = list(found.__dataclass_fields__)
     for option in options:
         if option not in known:
             raise ValueError(f"unknown option '{option}' of {name}: {near_miss(option, known)}")
-    return FAMILIES[name](**options)
+    return found(**options)

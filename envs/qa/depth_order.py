@@ -3,35 +3,56 @@
 Depth is the distance along the camera's z axis, read from the depth picture, never from object centres. Only clear
 cases are asked: seen well, and farther apart than `min_gap`. Three forms, drawn at random:
 
-    named    two objects by name, with their 2-D boxes in pixels unless the prompt is short; answer: the nearer's name
-    points   the same two, each marked by a coloured point drawn on the picture; answer: the nearer's name
-    letters  three to five points drawn on objects, with letters; answer: the letters from far to near, "C, A, B"
+    named    two objects by name, with their 2-D boxes in pixels unless the prompt is short; answer: one name
+    points   the same two, each marked by a coloured point drawn on the picture; answer: one name
+    letters  three to five points drawn on objects, with letters; answer: the letters in order, "C, A, B"
+
+The first two ask for the nearer or for the farther one; letters run from far to near, or from near to far.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
-from vst_vla.envs.qa.base import QAItem, clear_instances
-from vst_vla.envs.qa.marks import COLOURS, draw_marks, steady_pixels
-from vst_vla.vla.contracts import Array, SceneState
+from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
+from vst_vla.envs.qa.marks import COLOURS, draw_marks
+from vst_vla.envs.qa.view import Seen, View, views_of
+from vst_vla.envs.qa.wording import choose, joined
+from vst_vla.vla.contracts import SceneState
 
 MIN_GAP = 0.05
 """Metres of depth between compared objects, at least."""
 
 _LETTERS = "ABCDE"
-_PAIR_QUESTIONS = (
-    "Which is nearer to the camera, {a} or {b}?",
-    "Of {a} and {b}, which one is closer to the camera?",
-    "Compare {a} with {b}: which has the smaller depth?",
-)
-_ORDER_QUESTIONS = (
-    "Order the points {letters} from far to near.",
-    "The points {letters} lie at different depths. List them from the farthest to the nearest.",
-    "Sort {letters} by distance along the view, farthest first.",
-)
+_PAIR_QUESTIONS = {
+    "nearer": (
+        "Which is nearer to the camera, {a} or {b}?",
+        "Of {a} and {b}, which one is closer to the camera?",
+        "Compare {a} with {b}: which has the smaller depth?",
+    ),
+    "farther": (
+        "Which is farther from the camera, {a} or {b}?",
+        "Of {a} and {b}, which one is more distant from the camera?",
+        "Compare {a} with {b}: which has the larger depth?",
+    ),
+}
+_ORDER_QUESTIONS = {
+    "far to near": (
+        "Order the points {letters} from far to near.",
+        "The points {letters} lie at different depths. List them from the farthest to the nearest.",
+        "Sort {letters} by distance along the view, farthest first.",
+    ),
+    "near to far": (
+        "Order the points {letters} from near to far.",
+        "The points {letters} lie at different depths. List them from the nearest to the farthest.",
+        "Sort {letters} by distance along the view, nearest first.",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +66,9 @@ class DepthOrder:
         min_pixels: the same in pixels of the picture.
     """
 
+    name: ClassVar[str] = "depth_order"
+    level: ClassVar[str] = "L2"
+
     short_prompt: bool = False
     min_gap: float = MIN_GAP
     min_visible: float = 0.5
@@ -52,117 +76,128 @@ class DepthOrder:
 
     def __call__(self, scene: SceneState, *, count: int, rng: np.random.Generator) -> list[QAItem]:
         """At most `count` items; none when no camera sees two well separated objects."""
-        views = [view for camera in range(len(scene.cameras)) if len(view := self._view(scene, camera)) >= 2]
-        items = [self._item(scene, views[int(rng.integers(len(views)))], rng) for _ in range(count if views else 0)]
+        views = [(view, self._fronts(view)) for view in views_of(scene)]
+        views = [(view, fronts) for view, fronts in views if len(fronts) >= 2]
+        items = [self._item(*views[int(rng.integers(len(views)))], rng) for _ in range(count if views else 0)]
         return [item for item in items if item is not None]
 
-    def _view(self, scene: SceneState, camera: int) -> list[_Seen]:
-        """The objects that a camera sees well and whose names are theirs alone there."""
-        found = clear_instances(scene, camera=camera, min_visible=self.min_visible, min_pixels=self.min_pixels)
-        alone = [numbers[0] for numbers in found.values() if len(numbers) == 1]
-        return [_Seen(scene=scene, camera=camera, number=number) for number in alone]
+    def _fronts(self, view: View) -> list[_Front]:
+        seen = view.unique(min_visible=self.min_visible, min_pixels=self.min_pixels)
+        return [_Front(seen) for seen in seen]
 
-    def _item(self, scene: SceneState, view: list[_Seen], rng: np.random.Generator) -> QAItem | None:
+    def _item(self, view: View, fronts: list[_Front], rng: np.random.Generator) -> QAItem | None:
         form = int(rng.integers(3))
-        return self._letters(view, rng) if form == 2 else self._pair(view, rng, marked=form == 1)
+        return self._letters(view, fronts, rng) if form == 2 else self._pair(view, fronts, rng, marked=form == 1)
 
-    def _pair(self, view: list[_Seen], rng: np.random.Generator, *, marked: bool) -> QAItem | None:
-        pairs = [(a, b) for i, a in enumerate(view) for b in view[i + 1 :] if a.is_apart(b, self.min_gap)]
+    def _pair(self, view: View, fronts: list[_Front], rng: np.random.Generator, *, marked: bool) -> QAItem | None:
+        pairs = [(a, b) for i, a in enumerate(fronts) for b in fronts[i + 1 :] if a.is_apart(b, self.min_gap)]
         if not pairs:
             return None
         pair = list(pairs[int(rng.integers(len(pairs)))])
         rng.shuffle(pair)  # type: ignore[arg-type]
-        colours = [str(colour) for colour in rng.permutation(sorted(COLOURS))[:2]]
-        spots = [seen.spot(rng) for seen in pair]
-        marks = [(name, *spot) for name, spot in zip(colours, spots, strict=True) if marked and spot is not None]
-        if marked and len(marks) < 2:
+        marks = _colours([front.seen for front in pair], rng) if marked else ()
+        if marked and not marks:
             return None
-        question = self._pair_question(pair, rng, [name for name, *_ in marks])
-        nearer = min(pair, key=lambda seen: seen.depth)
-        return _make(pair[0], question, nearer.name, marks, level="L0")
+        wish = sorted(_PAIR_QUESTIONS)[int(rng.integers(2))]
+        near, far = sorted(pair, key=lambda front: front.depth)
+        right, wrong = (near, far) if wish == "nearer" else (far, near)
+        objects = [front.seen for front in pair]
+        question = self._pair_question(view, objects, wish, [mark.name for mark in marks], rng)
+        names = (right.seen.category, wrong.seen.category)
+        contest = tuple(f"{name}, {wish}" for name in names)
+        about = {"form": "points" if marked else "named", "wish": wish}
+        return self._make(view, objects, question, names[0], marks, about, contest)
 
-    def _pair_question(self, pair: list[_Seen], rng: np.random.Generator, colours: list[str]) -> str:
+    def _pair_question(
+        self, view: View, pair: Sequence[Seen], wish: str, colours: list[str], rng: np.random.Generator
+    ) -> str:
         if colours:
-            phrases = [f"the {s.name} ({c} point)" for s, c in zip(pair, colours, strict=True)]
+            phrases = [f"the {seen.category} ({c} point)" for seen, c in zip(pair, colours, strict=True)]
         elif self.short_prompt:
-            phrases = [f"the {seen.name}" for seen in pair]
+            phrases = [f"the {seen.category}" for seen in pair]
         else:
-            phrases = [f'the {seen.name} {{"bbox_2d": {seen.bbox()}}}' for seen in pair]
-        variant = 0 if self.short_prompt else int(rng.integers(len(_PAIR_QUESTIONS)))
-        question = _PAIR_QUESTIONS[variant].format(a=phrases[0], b=phrases[1])
-        size = "" if colours else pair[0].size_text()
+            phrases = [f'the {seen.category} {{"bbox_2d": {seen.bbox}}}' for seen in pair]
+        question = choose(_PAIR_QUESTIONS[wish], rng=rng, short=self.short_prompt).format(a=phrases[0], b=phrases[1])
+        size = "" if colours else f"The picture is {view.width}x{view.height} pixels. "
         return question if self.short_prompt else f"{question} {size}Answer with the object's name."
 
-    def _letters(self, view: list[_Seen], rng: np.random.Generator) -> QAItem | None:
-        chosen = self._chain([view[int(i)] for i in rng.permutation(len(view))], rng)
+    def _letters(self, view: View, fronts: list[_Front], rng: np.random.Generator) -> QAItem | None:
+        chosen = self._chain(view, [fronts[int(i)].seen for i in rng.permutation(len(fronts))], rng)
         if len(chosen) < 3:
             return None
         letters = _LETTERS[: len(chosen)]
-        marks = [(letter, *spot) for letter, (_, spot) in zip(letters, chosen, strict=True)]
-        depth = chosen[0][0].picture_depth
-        order = sorted(marks, key=lambda mark: -depth[mark[1], mark[2]])
-        variant = 0 if self.short_prompt else int(rng.integers(len(_ORDER_QUESTIONS)))
-        question = _ORDER_QUESTIONS[variant].format(letters=", ".join(letters))
+        marks = tuple(Mark(letter, *spot) for letter, (_, spot) in zip(letters, chosen, strict=True))
+        wish = sorted(_ORDER_QUESTIONS)[int(rng.integers(2))]
+        order = sorted(marks, key=lambda mark: view.depth[mark.row, mark.column], reverse=wish == "far to near")
+        question = choose(_ORDER_QUESTIONS[wish], rng=rng, short=self.short_prompt)
+        question = question.format(letters=joined(letters) if not self.short_prompt else ", ".join(letters))
         question += "" if self.short_prompt else " Answer with the letters, separated by commas."
-        return _make(chosen[0][0], question, ", ".join(name for name, *_ in order), marks, level="L1")
+        answer = ", ".join(mark.name for mark in order)
+        about = {"form": "letters", "wish": wish}
+        return self._make(view, [seen for seen, _ in chosen], question, answer, marks, about, ())
 
-    def _chain(self, view: list[_Seen], rng: np.random.Generator) -> list[tuple[_Seen, tuple[int, int]]]:
+    def _chain(
+        self, view: View, objects: Sequence[Seen], rng: np.random.Generator
+    ) -> list[tuple[Seen, tuple[int, int]]]:
         """At most three to five objects with a point on each, in the given order, every depth apart from the others."""
         limit = int(rng.integers(3, len(_LETTERS) + 1))
-        chosen: list[tuple[_Seen, tuple[int, int]]] = []
-        for seen in view:
+        chosen: list[tuple[Seen, tuple[int, int]]] = []
+        for seen in objects:
             spot = seen.spot(rng)
             if spot is None or len(chosen) == limit:
                 continue
-            depths = [other.picture_depth[place] for other, place in chosen]
-            if all(abs(seen.picture_depth[spot] - depth) >= self.min_gap for depth in depths):
+            if all(abs(view.depth[spot] - view.depth[place]) >= self.min_gap for _, place in chosen):
                 chosen.append((seen, spot))
         return chosen
 
+    def _make(
+        self,
+        view: View,
+        objects: Sequence[Seen],
+        question: str,
+        answer: str,
+        marks: tuple[Mark, ...],
+        about: dict[str, str],
+        contest: tuple[str, ...],
+    ) -> QAItem:
+        return QAItem(
+            family=self.name,
+            level=self.level,
+            kind=PICTURES,
+            question=question,
+            answer=answer,
+            images=(draw_marks(view.image, marks=marks) if marks else view.image,),
+            marks=marks,
+            about={"camera": view.name, "objects": [seen.name for seen in objects], **about},
+            contest=contest,
+        )
 
-class _Seen:
-    """One object in one camera's picture."""
 
-    def __init__(self, *, scene: SceneState, camera: int, number: int) -> None:
-        self.name = scene.categories[number]
-        self.image: Array = scene.images[camera]
-        self.picture_depth: Array = scene.depth[camera]
-        self.mask: Array = scene.instances[camera] == number + 1
-        values = self.picture_depth[self.mask]
-        self.front, self.depth = (float(v) for v in np.percentile(values, [10, 50]))
+class _Front:
+    """One object's depth in one picture."""
 
-    def is_apart(self, other: _Seen, gap: float) -> bool:
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+    @cached_property
+    def _percentiles(self) -> tuple[float, float]:
+        front, middle = np.percentile(self.seen.depths, [10, 50])
+        return float(front), float(middle)
+
+    @property
+    def depth(self) -> float:
+        """Median depth in m."""
+        return self._percentiles[1]
+
+    def is_apart(self, other: _Front, gap: float) -> bool:
         """Whether both the objects' fronts and their middles say by a clear margin which one is nearer."""
-        middle, front = self.depth - other.depth, self.front - other.front
+        front, middle = (a - b for a, b in zip(self._percentiles, other._percentiles, strict=True))
         return abs(middle) >= gap and abs(front) >= gap / 2 and middle * front > 0
 
-    def spot(self, rng: np.random.Generator) -> tuple[int, int] | None:
-        """A random pixel (row, column) well inside the object, on a smooth part of it."""
-        places = np.argwhere(steady_pixels(self.mask, depth=self.picture_depth))
-        if not len(places):
-            return None
-        row, column = places[int(rng.integers(len(places)))]
-        return int(row), int(column)
 
-    def bbox(self) -> list[int]:
-        """The visible pixels' bounds [x1, y1, x2, y2], the far edges exclusive."""
-        rows, columns = np.nonzero(self.mask)
-        return [int(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
-
-    def size_text(self) -> str:
-        """States the picture's size, which 2-D boxes refer to."""
-        height, width = self.mask.shape
-        return f"The picture is {width}x{height} pixels. "
-
-
-def _make(seen: _Seen, question: str, answer: str, marks: list[tuple[str, int, int]], *, level: str) -> QAItem:
-    image = draw_marks(seen.image, marks=marks) if marks else seen.image
-    return QAItem(
-        family="depth_order",
-        level=level,
-        kind="mm_qa",
-        question=question,
-        answer=answer,
-        images=(image,),
-        marks=tuple(marks),
-    )
+def _colours(pair: Sequence[Seen], rng: np.random.Generator) -> tuple[Mark, ...]:
+    """A coloured point on each object; none when one of them has no room for it."""
+    names = [str(colour) for colour in rng.permutation(sorted(COLOURS))[: len(pair)]]
+    spots = [seen.spot(rng) for seen in pair]
+    marks = [Mark(name, *spot) for name, spot in zip(names, spots, strict=True) if spot is not None]
+    return tuple(marks) if len(marks) == len(pair) else ()

@@ -1,4 +1,4 @@
-"""Points drawn on pictures: coloured ones, and ones with a letter; and the pixels that are fit to carry them.
+"""Points drawn on pictures: coloured ones, and ones with a letter or a number; and the pixels fit to carry them.
 
 Letters in shapes: H/W pixels.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vst_vla.envs.qa.base import Mark
 from vst_vla.vla.contracts import Array
 
 COLOURS = {
@@ -23,12 +24,12 @@ _LETTER_COLOUR = (255, 255, 255)
 _MAX_STEP = 0.015  # m of depth between neighbouring pixels of a smooth surface
 
 
-def draw_marks(image: Array, *, marks: Sequence[tuple[str, int, int]]) -> Array:
-    """A copy of the picture (H,W,3) uint8 with points (name, row, column): colours by name, or letters."""
+def draw_marks(image: Array, *, marks: Sequence[Mark]) -> Array:
+    """A copy of the picture (H,W,3) uint8 with points on it: coloured ones by a colour's name, others labelled."""
     canvas = Image.fromarray(np.ascontiguousarray(image))
     draw = ImageDraw.Draw(canvas)
     radius = max(2, round(image.shape[0] / 64))
-    for name, row, column in marks:
+    for name, row, column, _ in marks:
         colour = COLOURS.get(name, _LETTER_COLOUR)
         bounds = (column - radius, row - radius, column + radius, row + radius)
         draw.ellipse(bounds, fill=colour, outline=(0, 0, 0))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vst_vla.envs.qa import FAMILIES, make_family
+import numpy as np
+
+from vst_vla.envs.qa import FAMILIES, family_class
+from vst_vla.envs.qa.base import LEVELS, takes_clips
+from vst_vla.envs.qa.stage import Shot
 from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import get_task, init_states
-from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.contracts import Array, unknown_name
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever equal settings come to give other bytes."""
 
 
@@ -28,10 +33,25 @@ class QASettings:
     mirror: bool
     short_prompt: bool
     cameras: tuple[str, ...]
+    extra_views: int
+    episodes: str  # who plays them; empty for nobody
+    episode_share: float
     items_per_scene: int
+    items_per_clip: int
     shard_size: int
     init_states: tuple[int, ...]
     assets: str = ""
+
+    @property
+    def shot(self) -> Shot:
+        """How scenes are pictured."""
+        return Shot(
+            cameras=self.cameras,
+            extra_views=self.extra_views,
+            image_size=self.image_size,
+            mirror=self.mirror,
+            init_states=self.init_states,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: lists for tuples."""
@@ -45,36 +65,78 @@ class Shard:
 
     number: int
     task_id: int
-    num_items: int
+    wanted: tuple[tuple[str, int], ...]  # family -> how many items
+
+    @property
+    def num_items(self) -> int:
+        """Rows of the file."""
+        return sum(count for _, count in self.wanted)
+
+
+def choose_families(
+    mixture: Mapping[str, float], *, families: Sequence[str] | None, levels: Sequence[str] | None
+) -> tuple[tuple[str, float], ...]:
+    """The mixture's families with their weights, those of weight 0 left out.
+
+    Args:
+        mixture: family -> weight.
+        families: only these; all of the mixture when not given.
+        levels: only families of these levels; all when not given.
+
+    Raises:
+        ValueError: an unknown family or level, a weight that is no number of at least 0, a family without weight, or
+            nothing left.
+    """
+    for name, weight in mixture.items():
+        family_class(name)
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"family '{name}' has weight {weight}: give a positive number, or 0 to leave it out")
+    for level in levels or ():
+        if level not in LEVELS:
+            raise unknown_name("level", level, LEVELS)
+    for name in families or ():
+        family_class(name)
+        if not mixture.get(name):
+            raise ValueError(f"family '{name}' has no weight in this mixture: give mixture.{name}=1")
+    chosen = [(name, float(weight)) for name, weight in mixture.items() if weight > 0]
+    chosen = [pair for pair in chosen if families is None or pair[0] in families]
+    chosen = [pair for pair in chosen if levels is None or FAMILIES[pair[0]].level in levels]
+    if not chosen:
+        raise ValueError(f"no family is left: families {families}, levels {levels}, mixture {dict(mixture)}")
+    return tuple(chosen)
 
 
 def check_settings(settings: QASettings) -> None:
     """Raises ValueError naming the first setting that cannot be."""
     _check_numbers(settings)
-    _check_families(settings)
     _check_scenes(settings)
+    if settings.episodes:
+        return
+    for name, _ in settings.families:
+        if takes_clips(FAMILIES[name]):
+            raise ValueError(f"family '{name}' asks about episodes, but nobody plays them: give episodes=expert")
+    if settings.episode_share:
+        raise ValueError(f"episode_share is {settings.episode_share}, but nobody plays episodes: give episodes=expert")
 
 
 def _check_numbers(settings: QASettings) -> None:
-    for name, low in (("num_items", 1), ("image_size", 32), ("items_per_scene", 1), ("shard_size", 1), ("seed", 0)):
+    lows = {"num_items": 1, "image_size": 32, "extra_views": 0, "items_per_scene": 1, "items_per_clip": 1}
+    for name, low in (lows | {"shard_size": 1, "seed": 0}).items():
         value = getattr(settings, name)
         if not isinstance(value, int) or value < low:
             raise ValueError(f"{name} {value} is out of range: give a whole number of at least {low}")
-
-
-def _check_families(settings: QASettings) -> None:
-    if not settings.families:
-        raise ValueError(f"families is empty: give at least one of {', '.join(FAMILIES)}")
-    for name, weight in settings.families:
-        make_family(name)
-        if not 0 < weight < math.inf:
-            raise ValueError(f"family '{name}' has weight {weight}: give a positive number, or leave the family out")
+    if settings.image_size % 2:
+        raise ValueError(f"image_size {settings.image_size} is odd: give an even number, which videos need")
+    if not 0 <= settings.episode_share <= 1:
+        raise ValueError(f"episode_share {settings.episode_share} is out of range: give a number from 0 to 1")
 
 
 def _check_scenes(settings: QASettings) -> None:
-    for name in ("task_ids", "cameras", "init_states"):
+    for name in ("task_ids", "init_states"):
         if not getattr(settings, name):
             raise ValueError(f"{name} is empty: give at least one")
+    if not settings.cameras and not settings.extra_views:
+        raise ValueError("cameras is empty and extra_views is 0: give at least one camera")
     for camera in settings.cameras:
         if camera not in CAMERAS:
             raise unknown_name("camera", camera, CAMERAS)
@@ -86,18 +148,65 @@ def _check_scenes(settings: QASettings) -> None:
 
 
 def plan_shards(settings: QASettings) -> list[Shard]:
-    """The shards: items spread evenly over tasks, each task's share cut into files of at most `shard_size`."""
+    """The shards: items spread evenly over tasks, each task's share cut into files of at most `shard_size`.
+
+    Families keep the weights' proportions over the whole dataset, so that rare ones are not rounded away. Questions
+    about clips come in groups of `items_per_clip`, each group in one shard, since a clip costs many pictures.
+    """
+    slots = _slots(settings)
+    counts = _family_counts(settings)
+    table = _deal(settings, counts, [size for _, size in slots])
+    names = [name for name, _ in settings.families]
+    return [
+        Shard(
+            number=number,
+            task_id=task_id,
+            wanted=tuple((name, int(count)) for name, count in zip(names, row, strict=True) if count),
+        )
+        for number, ((task_id, _), row) in enumerate(zip(slots, table, strict=True))
+    ]
+
+
+def _slots(settings: QASettings) -> list[tuple[int, int]]:
+    """Task and size of every shard."""
     tasks = settings.task_ids[: settings.num_items]
-    shards: list[Shard] = []
+    slots: list[tuple[int, int]] = []
     for place, task_id in enumerate(tasks):
         share = _share(settings.num_items, len(tasks), place)
         pieces = math.ceil(share / settings.shard_size)
-        for piece in range(pieces):
-            size = _share(share, pieces, piece)
-            shards.append(Shard(number=len(shards), task_id=task_id, num_items=size))
-    return shards
+        slots += [(task_id, _share(share, pieces, piece)) for piece in range(pieces)]
+    return slots
 
 
 def _share(total: int, parts: int, place: int) -> int:
     """Part `place` of a whole number cut into nearly equal parts."""
     return total // parts + (place < total % parts)
+
+
+def _family_counts(settings: QASettings) -> Array:
+    """Items of each family, in the weights' proportions; the largest remainders round up."""
+    weights = np.array([weight for _, weight in settings.families], dtype=np.float64)
+    exact = settings.num_items * weights / weights.sum()
+    whole = np.floor(exact).astype(int)
+    whole[np.argsort(whole - exact, kind="stable")[: settings.num_items - whole.sum()]] += 1
+    return whole
+
+
+def _deal(settings: QASettings, counts: Array, sizes: list[int]) -> Array:
+    """Items of each family in each shard, (shards, families): groups of clip questions first, the rest at random."""
+    rng = np.random.default_rng([settings.seed, len(sizes)])
+    table = np.zeros((len(sizes), len(counts)), dtype=int)
+    is_clip = np.array([takes_clips(FAMILIES[name]) for name, _ in settings.families])
+    clip_items = rng.permutation(np.repeat(np.flatnonzero(is_clip), counts[is_clip]))
+    scene_items = rng.permutation(np.repeat(np.flatnonzero(~is_clip), counts[~is_clip]))
+    room = np.array(sizes)
+    shard_order = rng.permutation(len(sizes))
+    place = 0
+    while len(clip_items):
+        shard = shard_order[place % len(sizes)]
+        group = clip_items[: min(settings.items_per_clip, room[shard])]
+        np.add.at(table[shard], group, 1)
+        clip_items, room[shard], place = clip_items[len(group) :], room[shard] - len(group), place + 1
+    for shard, part in enumerate(np.split(scene_items, np.cumsum(room)[:-1])):
+        np.add.at(table[shard], part, 1)
+    return table

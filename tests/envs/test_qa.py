@@ -12,10 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from vst_vla.envs.assets import find_assets
 from vst_vla.envs.geometry import apply, box_corners, box_from_numbers
 from vst_vla.envs.qa import FAMILIES, make_family
 from vst_vla.envs.qa.generate import make_qa
-from vst_vla.envs.qa.plan import QASettings, plan_shards
+from vst_vla.envs.qa.interview import Interview
+from vst_vla.envs.qa.plan import QASettings, Shard, plan_shards
+from vst_vla.envs.qa.stage import Stage
 from vst_vla.envs.qa.variation import Variation
 from vst_vla.envs.scene import SceneReader
 from vst_vla.envs.simulator import Simulator
@@ -142,18 +145,21 @@ def test_depth_answers_agree_with_the_raw_depth(scenes):
     forms = Counter()
     for scene, item in pairs:
         depth, instances = (a[camera_of(scene, item)] for a in (scene.depth, scene.instances))
-        if item.level == "L1":
+        if item.about["form"] == "letters":
             forms["letters"] += 1
-            values = {name: depth[row, column] for name, row, column in item.marks}
+            values = {mark.name: depth[mark.row, mark.column] for mark in item.marks}
             order = item.answer.split(", ")
-            assert order == sorted(values, key=values.get, reverse=True)
-            assert all(values[a] - values[b] >= 0.05 for a, b in itertools.pairwise(order))
+            far_first = order if re.search("far to near|to the nearest|farthest first", item.question) else order[::-1]
+            assert far_first == sorted(values, key=values.get, reverse=True)
+            assert all(values[a] - values[b] >= 0.05 for a, b in itertools.pairwise(far_first))
             continue
         named = [n for n in set(scene.categories) if re.search(rf"the {n}( \(| \{{)", item.question)]
         assert len(named) == 2
         middle = {n: np.median(depth[instances == scene.categories.index(n) + 1]) for n in named}
         near, far = sorted(named, key=middle.get)
-        assert item.answer == near
+        wants_far = re.search("farther|more distant|larger depth", item.question)
+        assert item.answer == (far if wants_far else near)
+        assert item.contest[0].split(", ")[0] == item.answer
         assert middle[far] - middle[near] >= 0.05
         forms["points" if item.marks else "named"] += 1
     assert min(forms["letters"], forms["points"], forms["named"]) >= 10
@@ -175,9 +181,9 @@ def test_two_dimensional_boxes_bound_the_visible_pixels(scenes):
 
 def test_points_are_drawn_on_their_objects(scenes):
     for scene, item in ask("depth_order", scenes, count=20):
-        if item.level == "L0" and item.marks:
+        if item.about["form"] == "points":
             camera = camera_of(scene, item)
-            for colour, row, column in item.marks:
+            for colour, row, column, _ in item.marks:
                 name = re.search(rf"the ([a-z ]+) \({colour} point\)", item.question)[1].split("the ")[-1]
                 assert scene.categories[scene.instances[camera, row, column] - 1] == name
                 assert tuple(item.images[0][row, column]) != tuple(scene.images[camera, row, column])
@@ -186,7 +192,7 @@ def test_points_are_drawn_on_their_objects(scenes):
 def test_answers_are_balanced(scenes):
     first, letters = [], Counter()
     for scene, item in ask("depth_order", scenes, count=60):
-        if item.level == "L1":
+        if item.about["form"] == "letters":
             letters[item.answer[0]] += 1
         else:
             places = {n: item.question.find(f"the {n} ") for n in scene.categories if f"the {n} " in item.question}
@@ -219,11 +225,13 @@ def test_unknown_families_and_options_are_refused():
 
 
 SMALL = {
+    "mixture": {"detection": 3, "depth_order": 2},
     "suite": "libero_object",
     "task_ids": [0],
     "num_items": 30,
     "shard_size": 8,
     "image_size": 64,
+    "extra_views": 1,
     "seed": 1,
     "progress": False,
 }
@@ -252,7 +260,8 @@ def test_a_dataset_is_vst_records(dataset):
     meta = records[0]["meta_info"][0]
     assert {"width": 64, "height": 64, "resized_width": -1, "resized_height": -1}.items() <= meta.items()
     assert meta["thinking"] is False
-    assert meta["level"] in {"L0", "L1"}
+    assert meta["level"] in {"L1", "L2"}
+    assert meta["about"]["objects"]
 
 
 def test_the_manifest_says_what_the_dataset_is(dataset):
@@ -292,11 +301,22 @@ def test_a_folder_of_other_settings_is_refused(dataset):
         ({"task_ids": [10]}, "task_id 10 is out of range"),
         ({"num_items": 0}, "num_items 0 is out of range"),
         ({"image_size": 16}, "image_size 16 is out of range"),
-        ({"families": {"detectoin": 1.0}}, "unknown question family 'detectoin': did you mean 'detection'"),
-        ({"families": {"detection": 0}}, "weight 0"),
+        ({"mixture": {"detectoin": 1.0}}, "unknown question family 'detectoin': did you mean 'detection'"),
+        ({"mixture": {"detection": -1}}, "weight -1"),
+        ({"mixture": {"detection": 0}}, "no family is left"),
+        ({"families": ["depth"]}, "unknown question family 'depth': did you mean 'depth_order'"),
+        (
+            {"families": ["detection"], "mixture": {"depth_order": 1}},
+            "no weight in this mixture: give mixture.detection",
+        ),
+        ({"levels": ["L4"]}, "unknown level 'L4'"),
+        ({"levels": ["L0"]}, "no family is left"),
+        ({"episode_share": 0.5}, "nobody plays episodes"),
+        ({"image_size": 65}, "image_size 65 is odd"),
         ({"cameras": ["frontview"]}, "unknown camera 'frontview'"),
         ({"init_states": [50]}, "init_state 50 is out of range: task 0 has 0 to 49"),
         ({"task_ids": []}, "task_ids is empty"),
+        ({"cameras": [], "extra_views": 0}, "give at least one camera"),
         ({"num_workers": 0}, "num_workers 0 is too small"),
     ],
 )
@@ -306,23 +326,22 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path, changes, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_family_that_no_scene_allows_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("vst_vla.envs.qa.generate._BARREN_SCENES", 2)
-    from vst_vla.envs.assets import find_assets
-    from vst_vla.envs.qa.generate import shard_items
-
-    settings = settings_of(
-        cameras=("robot0_eye_in_hand",), image_size=32, families=(("depth_order", 1.0),), num_items=200
-    )
+def test_a_family_that_no_scene_allows_is_given_up(monkeypatch):
+    monkeypatch.setattr("vst_vla.envs.qa.interview.BARREN_SCENES", 2)
+    stage = Stage("libero_object", task_id=0, assets=find_assets("libero_object"))
     monkeypatch.setitem(FAMILIES, "depth_order", Barren)
+    shard = Shard(number=0, task_id=0, wanted=(("depth_order", 3),))
     with pytest.raises(ValueError, match="allow no question of family depth_order"):
-        shard_items(settings, plan_shards(settings)[0], assets=find_assets("libero_object"))
+        list(Interview(settings_of(image_size=32), shard, stage=stage).run())
+    stage.close()
 
 
 @dataclasses.dataclass(frozen=True)
 class Barren:
     """A family that finds nothing."""
 
+    name = "depth_order"
+    level = "L2"
     short_prompt: bool = False
 
     def __call__(self, scene, *, count, rng):
@@ -340,7 +359,11 @@ def settings_of(**changes):
         "mirror": True,
         "short_prompt": False,
         "cameras": ("agentview",),
+        "extra_views": 0,
+        "episodes": "",
+        "episode_share": 0.0,
         "items_per_scene": 10,
+        "items_per_clip": 4,
         "shard_size": 128,
         "init_states": (20,),
     }
@@ -359,7 +382,8 @@ def test_items_are_spread_evenly_over_tasks_and_shards():
 
 def test_the_verb_makes_a_dataset_and_says_so(tmp_path, capsys):
     out = tmp_path / "made"
-    argv = [f"out={out}", "task_ids=[0]", "num_items=4", "image_size=48", "num_workers=1", "families={detection: 1}"]
+    argv = [f"out={out}", "task_ids=[0]", "num_items=4", "image_size=48", "num_workers=1", "families=[detection]"]
+    argv += ["episodes=null", "episode_share=0"]
     assert qa_script.main(argv) == 0
     assert "4 questions (" in capsys.readouterr().out
     assert len(SpatialRecords(out)) == 4

@@ -1,0 +1,124 @@
+"""One shard's questions: scenes are set up and asked about until every family has its share.
+
+The shard's own random generator and its own scenes decide everything, so a shard does not depend on others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vst_vla.envs.qa import make_family
+from vst_vla.envs.qa.balance import Ledger
+from vst_vla.envs.qa.base import Clip, QAItem, takes_clips
+from vst_vla.envs.qa.plan import QASettings, Shard
+from vst_vla.envs.qa.stage import Episode, EpisodeSource, Stage
+from vst_vla.vla.contracts import SceneState
+
+BARREN_SCENES = 40
+"""Scenes in a row without one usable question, after which a family is given up."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """Items with the moments that they are about."""
+
+    items: tuple[QAItem, ...]
+    scenes: tuple[SceneState, ...]  # one, or a clip's frames
+
+
+class Interview:
+    """Makes one shard's items.
+
+    Args:
+        settings: of the dataset.
+        shard: which one.
+        stage: the shard's task.
+        episodes: who plays episodes; needed by families that ask about clips, and for `episode_share`.
+    """
+
+    def __init__(
+        self, settings: QASettings, shard: Shard, *, stage: Stage, episodes: EpisodeSource | None = None
+    ) -> None:
+        self._settings = settings
+        self._stage = stage
+        self._source = episodes
+        self._rng = np.random.default_rng([settings.seed, shard.number])
+        families = {name: make_family(name, short_prompt=settings.short_prompt) for name, _ in shard.wanted}
+        self._of_clips = {name: family for name, family in families.items() if takes_clips(family)}
+        self._of_scenes = {name: family for name, family in families.items() if not takes_clips(family)}
+        self._wanted = Counter(dict(shard.wanted))
+        self._ledger = Ledger()
+        self._episode: Episode | None = None
+        self._frames: list[SceneState] = []
+        self._where = f"{settings.suite} task {shard.task_id}"
+
+    def run(self) -> Iterator[Asked]:
+        """The shard's items, scene by scene. Raises ValueError when the scenes allow no question of a family."""
+        yield from self._until_done(self._of_clips, self._ask_clip)
+        yield from self._until_done(self._of_scenes, self._ask_scene)
+
+    def _until_done(self, families: Mapping[str, Any], ask: Any) -> Iterator[Asked]:
+        barren = 0
+        while missing := sorted(name for name in families if self._wanted[name]):
+            asked = ask()
+            self._wanted.subtract(Counter(item.family for item in asked.items))
+            if asked.items:
+                yield asked
+            barren = 0 if asked.items else barren + 1
+            if barren == BARREN_SCENES:
+                raise ValueError(
+                    f"{BARREN_SCENES} scenes of {self._where} in a row allow no question of family "
+                    f"{' or '.join(missing)}: leave it out, or use larger pictures or other cameras"
+                )
+
+    def _ask_clip(self) -> Asked:
+        self._episode = None  # another clip, another episode
+        clip = self._stage.clip(self._played(), self._settings.shot, rng=self._rng)
+        items = self._questions(self._of_clips, clip, limit=self._settings.items_per_clip)
+        self._frames = [clip.frames[int(i)] for i in self._rng.permutation(len(clip.frames))]
+        return Asked(items=items, scenes=clip.frames)
+
+    def _ask_scene(self) -> Asked:
+        scene = self._scene()
+        return Asked(
+            items=self._questions(self._of_scenes, scene, limit=self._settings.items_per_scene), scenes=(scene,)
+        )
+
+    def _scene(self) -> SceneState:
+        """A rearranged scene, or a moment of an episode: one that a clip has pictured already, when one is left."""
+        shot = self._settings.shot
+        if self._rng.random() >= self._settings.episode_share:
+            return self._stage.rearranged(shot, rng=self._rng)
+        if self._frames:
+            return self._frames.pop()
+        return self._stage.moment(self._played(), shot, rng=self._rng)
+
+    def _played(self) -> Episode:
+        assert self._source is not None, "settings were checked: somebody plays"
+        if self._episode is None:
+            self._episode = self._stage.play(self._source, self._settings.shot, rng=self._rng)
+        return self._episode
+
+    def _questions(self, families: Mapping[str, Any], about: SceneState | Clip, *, limit: int) -> tuple[QAItem, ...]:
+        """At most `limit` items, families drawn in proportion to what is still wanted of them."""
+        pool = np.repeat(list(families), [self._wanted[name] for name in families])
+        drawn = Counter(str(name) for name in self._rng.permutation(pool)[:limit])
+        items: list[QAItem] = []
+        for name in families:
+            if drawn[name]:
+                items += self._ask(families[name], about, count=drawn[name])
+        return tuple(items)
+
+    def _ask(self, family: Any, about: SceneState | Clip, *, count: int) -> list[QAItem]:
+        """Items that the ledger admits; asked again, once, when it refused some."""
+        offered = family(about, count=count, rng=self._rng)
+        items = self._ledger.admit(offered, count=count)
+        if len(items) < len(offered):
+            more = family(about, count=2 * (count - len(items)), rng=self._rng)
+            items += self._ledger.admit(more, count=count - len(items))
+        return items

@@ -1,0 +1,30 @@
+"""Episodes played by the scripted expert as plain simulator states, for whoever wants moments of them.
+
+Letters: T control steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vst_vla.envs.simulator import Simulator
+from vst_vla.envs.suites import SETTLE_STEPS, init_states
+from vst_vla.policies.demo_episode import disturb
+from vst_vla.policies.expert.expert import Expert
+from vst_vla.vla.contracts import STILL_ACTION, Array
+
+
+def expert_states(simulator: Simulator, *, init_state: int, rng: np.random.Generator) -> Array:
+    """The flat MuJoCo states (T, 1 + nq + nv) before each control step of one episode, and at its end.
+
+    The expert moves with the noise of its demonstrations; an episode ends at success or at the task's horizon.
+    """
+    simulator.reset(state=init_states(simulator.task)[init_state])
+    for _ in range(SETTLE_STEPS):
+        simulator.step(np.array(STILL_ACTION))
+    expert = Expert(simulator)
+    states = [simulator.get_state()]
+    while len(states) <= simulator.task.horizon and not simulator.success():
+        simulator.step(disturb(expert.act(simulator), scale=expert.noise_scale, rng=rng))
+        states.append(simulator.get_state())
+    return np.stack(states)
