@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import gymnasium
@@ -9,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from vst_vla.envs.assets import Assets
+from vst_vla.envs.perturb.perturbation import perturb
 from vst_vla.envs.simulator import CAMERAS, Simulator
 from vst_vla.envs.suites import SETTLE_STEPS, get_task, init_state, init_states
 from vst_vla.vla.contracts import (
@@ -45,6 +47,8 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
     ## Starting state
     `reset(options={"init_state": i})` starts from the task's official initial state i; without it, one is drawn with
     the environment's generator. Ten control steps without motion follow, so that objects rest (LIBERO's own protocol).
+    `options={"perturb": Perturbation(...)}` then changes the settled scene (`envs/perturb`) for this episode only:
+    `info["perturbation"]` says how, and `info["task"]` is the instruction that then holds.
 
     ## Episode end
     Terminates when the goal predicate holds; truncates at the suite's horizon (220, 280, 300, 520 control steps; the
@@ -85,6 +89,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
         self._simulator: Simulator | None = None
         self._num_steps = 0
         self._success = False
+        self._undo = ExitStack()  # takes back the last episode's perturbation
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         pictures = dict.fromkeys(IMAGE_KEYS, picture) if images else {}
         state = spaces.Box(-np.inf, np.inf, (LIBERO_STATE.dim,), np.float32)
@@ -101,24 +106,28 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Starts an episode; `options={"init_state": i}` picks the official initial state.
+        """Starts an episode; `options={"init_state": i}` picks the official initial state, "perturb" changes it.
 
         Raises:
-            ValueError: for an initial state out of range or an unknown option.
+            ValueError: for an initial state out of range, an unknown option, or a scene that cannot be changed so.
         """
         super().reset(seed=seed)
         options = dict(options or {})
-        index = options.pop("init_state", None)
+        index, perturbation = options.pop("init_state", None), options.pop("perturb", None)
         if options:
-            raise ValueError(f"unknown reset option '{next(iter(options))}': expected init_state")
+            raise ValueError(f"unknown reset option '{next(iter(options))}': expected init_state or perturb")
         if index is None:
             index = int(self.np_random.integers(len(init_states(self.task))))
         state = init_state(self.task, index=index)
+        self._undo.close()
         self.simulator.reset(seed=0, state=state)
         for _ in range(SETTLE_STEPS):
             raw = self.simulator.step(np.array(STILL_ACTION))
         self._num_steps, self._success = 0, False
-        return self._observe(raw), self._info() | {"init_state": index}
+        info: dict[str, Any] = {"init_state": index}
+        if perturbation is not None:
+            info["perturbation"] = perturb(self.simulator, perturbation, undo=self._undo)
+        return self._observe(raw), self._info() | info
 
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """One control step. Raises ValueError for an action of another width, out of range, or with a NaN."""
@@ -145,11 +154,12 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
     def close(self) -> None:
         """Frees the scene."""
         if self._simulator is not None:
+            self._undo.close()
             self._simulator.close()
             self._simulator = None
 
     def _info(self) -> dict[str, Any]:
-        return {"success": self._success, "num_steps": self._num_steps, "task": self.task.language}
+        return {"success": self._success, "num_steps": self._num_steps, "task": self.simulator.language}
 
     def _observe(self, raw: dict[str, Array]) -> dict[str, Array]:
         observation: dict[str, Array] = {}

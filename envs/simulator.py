@@ -11,6 +11,7 @@ view, so it is ours too; `render(..., mirror=False)` gives the physical, unmirro
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Simulator:
 
     Attributes:
         problem: hf-libero's problem object (a robosuite environment), for its ground truth.
+        language: the instruction; the task's own unless `set_goal` asked for something else.
     """
 
     def __init__(self, task: Task, *, assets: Assets | None = None, render_device: int = -1) -> None:
@@ -41,6 +43,7 @@ class Simulator:
         self._render_device = render_device
         prepare_libero(self.assets)
         self.problem: Any = _build_problem(task)
+        self.language = task.language
         self._reset_problem(0)
 
     @property
@@ -83,6 +86,20 @@ class Simulator:
     def step(self, action: Array) -> dict[str, Array]:
         """One control step (1/20 s) with a 7-D action; returns robosuite's observation, without images."""
         return self.problem.step(action)[0]
+
+    @property
+    def goal(self) -> list[list[str]]:
+        """The clauses of the BDDL goal, predicate first; success is their conjunction."""
+        return [list(clause) for clause in self.problem.parsed_problem["goal_state"]]
+
+    def set_goal(self, clauses: Sequence[Sequence[str]], *, language: str) -> None:
+        """Asks for another goal of the same scene, in LIBERO's predicates, and says so in another sentence."""
+        self.problem.parsed_problem["goal_state"] = [list(clause) for clause in clauses]
+        self.language = language
+
+    def holds(self, clause: Sequence[str]) -> bool:
+        """Whether one clause, such as ("on", "akita_black_bowl_1", "plate_1"), is true now, as LIBERO judges it."""
+        return bool(self.problem._eval_predicate(list(clause)))
 
     def success(self) -> bool:
         """Whether the BDDL goal holds now."""
