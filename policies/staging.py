@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from vst_vla.policies.demo_episode import Recording
+from vst_vla.policies.recording import Failure, Recording
 from vst_vla.vla.contracts import Array
 from vst_vla.vla.files import replacing_file, write_json
 
 SETTINGS = "settings.json"
 LOCK = "lock"
+FAILURES = "failures"
+SCALARS = ("task", "task_id", "init_state", "tries", "steps", "variation", "source")
 
 
 class Staging:
@@ -63,8 +65,7 @@ class Staging:
         for key, files in recording.images.items():
             arrays[f"png:{key}"] = np.frombuffer(b"".join(files), dtype=np.uint8)
             arrays[f"length:{key}"] = np.array([len(file) for file in files])
-        scalars = {name: getattr(recording, name) for name in ("task", "task_id", "init_state", "tries", "steps")}
-        arrays["scalars"] = np.array(json.dumps(scalars))
+        arrays["scalars"] = np.array(json.dumps({name: getattr(recording, name) for name in SCALARS}))
         with replacing_file(self._path(index)) as fresh, fresh.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
             file.flush()
@@ -80,6 +81,38 @@ class Staging:
             }
             scalars = json.loads(str(stored["scalars"]))
             return Recording(**scalars, states=stored["states"], actions=stored["actions"], images=images)
+
+    def tries(self, index: int) -> int:
+        """Episodes that were run for a finished one."""
+        with np.load(self._path(index), allow_pickle=False) as stored:
+            return int(json.loads(str(stored["scalars"]))["tries"])
+
+    @property
+    def films(self) -> Path:
+        """Where the films of failures are."""
+        return self.folder / FAILURES
+
+    def put_failure(self, index: int, failure: Failure) -> None:
+        """Notes that episode `index` failed, with its film beside the note."""
+        note = self.films / f"episode-{index:06d}.json"
+        if failure.film:
+            film = f"task{failure.task_id:02d}-{note.stem}.mp4"
+            with replacing_file(self.films / film) as fresh:
+                fresh.write_bytes(failure.film)
+        write_json(note, {"task_id": failure.task_id, "tries": failure.tries, "reason": failure.reason})
+
+    def failures(self) -> dict[int, Failure]:
+        """The failed episodes, by index, without their films."""
+        notes = sorted(self.films.glob("episode-*.json"))
+        return {int(note.stem.removeprefix("episode-")): Failure(**json.loads(note.read_text())) for note in notes}
+
+    def forget_failures(self) -> None:
+        """They count as never run."""
+        shutil.rmtree(self.films, ignore_errors=True)
+
+    def count(self) -> int:
+        """Finished episodes."""
+        return len(list(self.folder.glob("episode-*.npz")))
 
     def remove(self) -> None:
         """Deletes the folder: its episodes are in the data set now."""
@@ -112,6 +145,7 @@ class Staging:
         if not path.exists():
             for episode in self.folder.glob("episode-*"):
                 episode.unlink()
+            self.forget_failures()
             write_json(path, settings)
 
 

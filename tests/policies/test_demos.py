@@ -18,9 +18,11 @@ import pytest
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.suites import NUM_EVAL_STATES
-from vst_vla.policies import demos
-from vst_vla.policies.demo_episode import EpisodeJob, Recording, disturb, encode_png, is_no_op, record
-from vst_vla.policies.demos import make_demos, read_record
+from vst_vla.policies import collect
+from vst_vla.policies.demo_dataset import read_record
+from vst_vla.policies.demo_episode import EpisodeJob, disturb, record
+from vst_vla.policies.demos import make_demos
+from vst_vla.policies.recording import Recording, encode_png, is_no_op
 from vst_vla.policies.staging import Staging
 from vst_vla.vla.contracts import ACTION_KEY, IMAGE_KEYS, LIBERO_ACTION, STATE_KEY, Array
 
@@ -164,6 +166,7 @@ def test_the_clean_action_is_recorded_and_the_noisy_one_executed(monkeypatch: py
     job = EpisodeJob(task_id=0, number=3, seed=5, noise=1.0, image_size=16)
     found = record(env, job)
     env.close()
+    assert isinstance(found, Recording)
     assert found.init_state == 23
     assert found.tries == 1
     assert found.steps == len(executed) == len(found.actions)
@@ -247,7 +250,7 @@ def test_a_full_disk_while_writing_keeps_the_episodes(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(demos, "write_dataset", full)
+        patch.setattr(collect, "write_demos", full)
         with pytest.raises(OSError, match=r"disk is full: 2 finished episodes are safe in .*out.partial"):
             make_demos(out=tmp_path / "out", **SMALL)
     assert staging.has(0)
