@@ -40,6 +40,7 @@ class VLAPolicy:
             )
         self.action_spec: ActionSpec = model.spec.action
         self.state_spec: StateSpec | None = model.spec.state
+        self.image_keys: tuple[str, ...] = model.spec.image_keys
         self.chunk: int = replan or model.spec.chunk
         self.checkpoint = checkpoint_hash(Path(folder))
         self._model = model
