@@ -8,13 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from vst_vla.envs.qa.base import Clip, ClipFamily, Family, QAItem, SceneFamily
+from vst_vla.envs.qa.caption import Caption
 from vst_vla.envs.qa.depth_order import DepthOrder
 from vst_vla.envs.qa.detection import Detection
+from vst_vla.envs.qa.distance import Distance
+from vst_vla.envs.qa.grounding import Grounding
+from vst_vla.envs.qa.measurement import Measurement
 from vst_vla.vla.contracts import near_miss, unknown_name
 
 _CLASSES: tuple[Any, ...] = (
     Detection,
+    Grounding,
     DepthOrder,
+    Distance,
+    Caption,
+    Measurement,
 )
 
 FAMILIES: dict[str, Any] = {family.name: family for family in _CLASSES}

@@ -20,7 +20,8 @@ from typing import ClassVar
 import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
-from vst_vla.envs.qa.marks import COLOURS, draw_marks
+from vst_vla.envs.qa.marks import draw_marks
+from vst_vla.envs.qa.points import colour_points
 from vst_vla.envs.qa.view import Seen, View, views_of
 from vst_vla.envs.qa.wording import choose, joined
 from vst_vla.vla.contracts import SceneState
@@ -95,7 +96,7 @@ class DepthOrder:
             return None
         pair = list(pairs[int(rng.integers(len(pairs)))])
         rng.shuffle(pair)  # type: ignore[arg-type]
-        marks = _colours([front.seen for front in pair], rng) if marked else ()
+        marks = colour_points([front.seen for front in pair], rng=rng) if marked else ()
         if marked and not marks:
             return None
         wish = sorted(_PAIR_QUESTIONS)[int(rng.integers(2))]
@@ -193,11 +194,3 @@ class _Front:
         """Whether both the objects' fronts and their middles say by a clear margin which one is nearer."""
         front, middle = (a - b for a, b in zip(self._percentiles, other._percentiles, strict=True))
         return abs(middle) >= gap and abs(front) >= gap / 2 and middle * front > 0
-
-
-def _colours(pair: Sequence[Seen], rng: np.random.Generator) -> tuple[Mark, ...]:
-    """A coloured point on each object; none when one of them has no room for it."""
-    names = [str(colour) for colour in rng.permutation(sorted(COLOURS))[: len(pair)]]
-    spots = [seen.spot(rng) for seen in pair]
-    marks = [Mark(name, *spot) for name, spot in zip(names, spots, strict=True) if spot is not None]
-    return tuple(marks) if len(marks) == len(pair) else ()

@@ -19,7 +19,7 @@ SHORT_CATEGORIES = 3
 _SHORT = "Detect the 3D boxes of {objects}."
 _QUESTIONS = (
     "Detect {objects} in the picture.",
-    "Where in space are {objects}?",
+    "Say where in space to find {objects}.",
     "Find the 3D boxes of {objects}.",
     "Locate {objects} in three dimensions.",
     "Give a 3D box for each of these: {objects}.",

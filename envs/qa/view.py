@@ -39,6 +39,11 @@ class View:
         horizontal, vertical = (2 * math.degrees(math.atan(side / (2 * focal))) for side, focal in sides)
         return horizontal, vertical
 
+    @property
+    def lens_text(self) -> str:
+        """States the field of view, without which no length follows from a picture."""
+        return f"The camera's horizontal field of view is {self.fovs[0]:.1f} degrees."
+
     @cached_property
     def centres(self) -> Array:
         """Box centres (O,3) in the camera's frame, m."""
@@ -96,6 +101,7 @@ class Seen:
         self.name = view.scene.names[number]
         self.category = view.scene.categories[number]
         self.is_part = view.scene.parents[number] >= 0
+        self.is_simple = not self.is_part and number not in view.scene.parents  # a point on it can mean nothing else
 
     @cached_property
     def mask(self) -> Array:
