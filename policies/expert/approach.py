@@ -10,13 +10,15 @@ from vst_vla.policies.expert.geometry import Hand
 from vst_vla.policies.expert.motion import OPEN, steer
 from vst_vla.vla.contracts import Array
 
+FREE_NOISE, NEAR_NOISE = 0.25, 0.1
+NEAR = 0.08  # m from the goal below which exploration noise is small
 STANDOFF = 0.07  # m before the goal from which the hand comes in
-FUNNEL = 3.0  # m of height kept for each metre beside the standoff
+FUNNEL = 4.0  # m kept back, or up, for each metre beside the line of approach
+TURN_FUNNEL = 0.2  # m kept back for each rad that the hand still has to turn
+ALIGNED = 0.008  # m beside the line, and
+TURNED = 0.1  # rad, that do not matter
 MARGIN = 0.05  # m between the fingertips and what they pass over
 CORRIDOR = 0.05  # m to either side of the way
-ALIGNED = 0.015  # m beside the line of approach
-TURNED = 0.2  # rad
-ASTRAY = 0.04  # m beside the line of approach at which it is given up
 
 
 class Approach:
@@ -24,20 +26,23 @@ class Approach:
 
     def __init__(self) -> None:
         self.distance = np.inf  # m to the pose
-        self._coming_in = False
+
+    @property
+    def noise_scale(self) -> float:
+        """Standard deviation of the noise that may be added at present, in action units."""
+        return FREE_NOISE if self.distance > NEAR else NEAR_NOISE
 
     def act(self, simulator: Simulator, hand: Hand, pose: Pose, *, grip: float = OPEN) -> Array:
-        """The next action (7,) towards the pose."""
+        """The next action (7,): to the standoff, then in, the further back the more the hand is beside its line."""
         apart = pose.position - hand.position
         self.distance = float(np.linalg.norm(apart))
         beside = float(np.linalg.norm(apart - (apart @ pose.reach) * pose.reach))
         angle = angle_between(pose.rotation, hand.rotation)
-        before = -ALIGNED < float(apart @ pose.reach) < STANDOFF + ALIGNED
-        if self._coming_in or (before and beside < ALIGNED and angle < TURNED):
-            self._coming_in = beside < ASTRAY
-        target = pose if self._coming_in else pose.backed(STANDOFF)
-        position = target.position if self._coming_in else _over(simulator, hand, target.position)
-        return steer(hand, position=position, rotation=target.rotation, grip=grip)
+        back = FUNNEL * max(0.0, beside - ALIGNED) + TURN_FUNNEL * max(0.0, angle - TURNED)
+        target = pose.backed(min(STANDOFF, back)).position
+        if back > STANDOFF:
+            target = _over(simulator, hand, target)
+        return steer(hand, position=target, rotation=pose.rotation, grip=grip)
 
 
 def _over(simulator: Simulator, hand: Hand, goal: Array) -> Array:
@@ -53,7 +58,7 @@ def _over(simulator: Simulator, hand: Hand, goal: Array) -> Array:
 
 
 def _cruise(simulator: Simulator, start: Array, goal: Array) -> float:
-    """Height (m) at which the fingertips clear everything on the straight way; what stands at its end is no obstacle."""
+    """Height (m) at which the fingertips clear what stands on the straight way, its end excepted."""
     length = float(np.linalg.norm(goal[:2] - start[:2]))
     shares = np.linspace(0.0, max(0.0, 1.0 - CORRIDOR / length), 1 + int(length / CORRIDOR))
     points = start[:2] + shares[:, None] * (goal[:2] - start[:2])

@@ -95,7 +95,7 @@ def overlap(a: Box, b: Box) -> bool:
 
 
 def nearest_grip(hand: Hand, *, reach: Array, closing: Array) -> Array:
-    """Rotation (3,3) of a hand that reaches and closes along unit vectors (3,); the fingers swapped if that is nearer."""
+    """Rotation (3,3) of a hand that reaches and closes along unit vectors (3,), fingers swapped if nearer."""
     one, other = (np.stack([s * closing, np.cross(reach, s * closing), reach], axis=1) for s in (1.0, -1.0))
     return min(one, other, key=lambda rotation: angle_between(rotation, hand.rotation))
 

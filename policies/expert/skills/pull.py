@@ -8,15 +8,13 @@ from enum import Enum
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.approach import Approach
+from vst_vla.policies.expert.approach import NEAR_NOISE, Approach
 from vst_vla.policies.expert.articulation import Joint, handle_of, turned, wanted_joint
 from vst_vla.policies.expert.clearance import Pose, is_clear, nearest_grip, obstacles
 from vst_vla.policies.expert.geometry import Box, Hand, hand_of
-from vst_vla.policies.expert.motion import CLOSE, OPEN, steer
+from vst_vla.policies.expert.motion import CLOSE, steer
 from vst_vla.vla.contracts import Array
 
-FREE_NOISE, NEAR_NOISE = 0.25, 0.1
-NEAR = 0.06  # m from the handle below which exploration noise is small
 CLOSE_ENOUGH = 0.006  # m from the handle at which the fingers close
 CLOSING_STEPS = 12
 LEAD = 0.05  # m by which the hand is asked to go ahead of the handle
@@ -50,7 +48,7 @@ class Pull:
     @property
     def noise_scale(self) -> float:
         """Standard deviation of the noise that the present phase bears, in action units."""
-        return FREE_NOISE if self.phase is Phase.REACH and self._approach.distance > NEAR else NEAR_NOISE
+        return self._approach.noise_scale if self.phase is Phase.REACH else NEAR_NOISE
 
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
