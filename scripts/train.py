@@ -13,6 +13,7 @@ def main(argv: list[str]) -> int:
     """Composes the configuration and trains; OUT/model is the result."""
     config = compose("train", argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from vst_vla.vla.data.robot import ReaderOptions
     from vst_vla.vla.train.recipe import Recipe
     from vst_vla.vla.train.run import train
 
@@ -28,6 +29,7 @@ def main(argv: list[str]) -> int:
         backbone=config["backbone"]["name"],
         head=config["head"],
         robot=data["robot"],
+        reader=ReaderOptions.from_dict(data["reader"]),
         spatial=data["spatial"],
         seed=config["seed"],
     )

@@ -54,6 +54,14 @@ class FeatureStats:
             raise ValueError(f"statistics of '{key}' have unequal widths {widths}: recompute the dataset's statistics")
         return cls(**columns)
 
+    @classmethod
+    def from_data(cls, values: Array) -> FeatureStats:
+        """Exact statistics of values (n, D)."""
+        exact = values.astype(np.float64)
+        q01, q99 = np.quantile(exact, (0.01, 0.99), axis=0)
+        columns = {"mean": exact.mean(0), "std": exact.std(0), "min": exact.min(0), "max": exact.max(0)}
+        return cls(**{name: tuple(column.tolist()) for name, column in {**columns, "q01": q01, "q99": q99}.items()})
+
 
 @dataclass(frozen=True)
 class NormStats:
@@ -62,12 +70,9 @@ class NormStats:
     features: Mapping[str, FeatureStats]
 
     @classmethod
-    def from_lerobot(cls, stats: Mapping[str, Mapping[str, Any]], *, keys: Sequence[str]) -> NormStats:
-        """The named features of a LeRobot `meta.stats` dictionary; raises ValueError for one that is not there."""
-        for key in keys:
-            if key not in stats:
-                raise ValueError(f"dataset statistics have no '{key}': {near_miss(key, stats)}")
-        return cls({key: FeatureStats.from_mapping(stats[key], key=key) for key in keys})
+    def from_data(cls, values: Mapping[str, Array]) -> NormStats:
+        """Exact statistics of each feature's values, (n, D) finite numbers."""
+        return cls({key: FeatureStats.from_data(columns) for key, columns in values.items()})
 
     @classmethod
     def from_json(cls, text: str) -> NormStats:
@@ -163,7 +168,7 @@ class Normalizer:
 
 def _column(values: Mapping[str, Any], name: str, key: str) -> tuple[float, ...]:
     if name not in values:
-        raise ValueError(f"statistics of '{key}' have no '{name}': recompute them with quantiles (LeRobot v3 does)")
+        raise ValueError(f"statistics of '{key}' have no '{name}': train again")
     column = np.asarray(values[name], dtype=np.float64).reshape(-1)
     if not np.isfinite(column).all():
         raise ValueError(f"statistics of '{key}' hold a NaN or infinity in '{name}': recompute them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -25,8 +26,28 @@ def learning_data() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def old_layouts() -> ModuleType:
+    """The helpers in old_layouts.py."""
+    return _module("old_layouts")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frame_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded pictures go to a folder of the test run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
 def robot_folder(learning_data: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = learning_data.write_robot_data(tmp_path_factory.mktemp("robot") / "data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def video_folder(learning_data: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = learning_data.write_robot_data(tmp_path_factory.mktemp("videos") / "data", video=True)
     return folder
 
 

@@ -23,7 +23,9 @@ def png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_robot_data(folder: Path, *, lengths: tuple[int, ...] = (12, 9), action_dim: int = 7, fps: int = 20) -> Path:
+def write_robot_data(
+    folder: Path, *, lengths: tuple[int, ...] = (12, 9), action_dim: int = 7, fps: int = 20, video: bool = False
+) -> Path:
     """Episodes of noise pictures with smooth actions."""
     rng = np.random.default_rng(0)
     episodes = []
@@ -35,7 +37,7 @@ def write_robot_data(folder: Path, *, lengths: tuple[int, ...] = (12, 9), action
         }
         episodes.append(Episode(task=f"do task {number}", vectors=vectors, images=pictures))
     names = NAMES | {ACTION_KEY: [f"a{i}" for i in range(action_dim)]}
-    write_dataset(folder, episodes, fps=fps, robot_type="panda", names=names)
+    write_dataset(folder, episodes, fps=fps, robot_type="panda", names=names, video=video)
     return folder
 
 

@@ -74,7 +74,7 @@ def test_an_unreachable_hub_is_one_line_that_says_what_to_do(monkeypatch, tmp_pa
     def refuse(*_args, **_kwargs):
         raise httpx.ConnectError("no network")
 
-    monkeypatch.setattr(HfApi, "model_info", refuse)
+    monkeypatch.setattr(HfApi, "repo_info", refuse)
     monkeypatch.setattr("vst_vla.vla.hub.CACHE", str(tmp_path))
     with pytest.raises(ValueError, match="pass a local checkpoint folder") as caught:
         load_backbone("vst-3b-sft")

@@ -1,23 +1,20 @@
-"""LeRobot v3 datasets as training samples: one observation, the chunk of actions that follows, and the instruction.
+"""LeRobot datasets as training samples: one observation, the chunk of actions that follows, and the instruction.
 
-Reads the dataset's own parquet files and statistics; pictures stay PNG bytes until a sample asks for them, and are then
-kept decoded while they fit into `cache_gib`. Sample keys, types and shapes: the table in `vla/contracts.py`.
-Letters: C chunk, H/W pixels.
+Reads formats v3.0, v2.1 and v2.0 with pictures in parquet or in videos, from folders or from the hub, one dataset or
+several. Sample keys, types and shapes: the table in `vla/contracts.py`.
+Letters: n frames, C chunk, H/W pixels, S state, A action.
 """
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Sequence
+import logging
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from PIL import Image
 
 from vst_vla.vla.contracts import (
     ACTION_IS_PAD_KEY,
@@ -31,162 +28,202 @@ from vst_vla.vla.contracts import (
     Array,
     StateSpec,
 )
+from vst_vla.vla.data import columns
+from vst_vla.vla.data.frame_cache import Pictures, open_pictures
+from vst_vla.vla.data.frames import Frames, read_frames
+from vst_vla.vla.data.layouts import Entry, Layout, read_layout
+from vst_vla.vla.data.pictures import ParquetPictures, PictureSource, VideoPictures
+from vst_vla.vla.hub import dataset_folder
 from vst_vla.vla.normalize import NormStats
 
-FORMAT = "v3.0"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderOptions:
+    """How datasets are read.
+
+    Attributes:
+        episodes: indices to use; None for all. Of one dataset only.
+        skip: indices to leave out, such as an episode whose video is damaged. Of one dataset only.
+        cameras: the policy's cameras in its order: our key (`image` is short for `observation.images.image`) -> the
+            dataset's name. None reads the agent and the wrist view under the names of the published datasets.
+        recorded_fps: the rate at which the data were recorded, where the dataset's own label is wrong.
+        gripper: what gripper commands mean, one of `columns.GRIPPERS`, where it cannot be told from the data.
+        cache_gib: disk that decoded pictures of all datasets may take in the user's cache; 0 keeps none.
+    """
+
+    episodes: tuple[int, ...] | None = None
+    skip: tuple[int, ...] = ()
+    cameras: Mapping[str, str] | None = None
+    recorded_fps: float | None = None
+    gripper: str | None = None
+    cache_gib: float = 16.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ReaderOptions:
+        """From a yaml's values."""
+        lists = {key: tuple(values[key]) for key in ("episodes", "skip") if values[key] is not None}
+        return cls(**(dict(values) | lists))
+
+    @property
+    def image_keys(self) -> tuple[str, ...]:
+        """Our keys of the cameras, in order."""
+        return IMAGE_KEYS if self.cameras is None else tuple(map(columns.full_key, self.cameras))
+
+
+DEFAULT_READER = ReaderOptions()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """One dataset, read."""
+
+    frames: Frames
+    states: Array  # (n, S)
+    actions: Array  # (n, A)
+    tasks: list[str]  # n instructions
+    sources: dict[str, PictureSource]  # by our picture key
 
 
 class RobotDataset:
-    """Samples of one LeRobot v3 dataset folder with image storage.
+    """Samples of one or several LeRobot datasets, in the order given.
+
+    Statistics are computed from the frames that are read, over all datasets together, so they fit any selection and
+    mixture; those in the datasets' own metadata are not used.
 
     Args:
-        folder: the dataset's root (it holds `meta/` and `data/`).
+        sources: dataset folders or hub names, such as `HuggingFaceVLA/libero`.
         chunk: C, number of actions a sample carries.
-        image_keys: cameras to read, in the model's order.
-        fps: control rate that the policy will run at; the dataset's must be the same.
-        cache_gib: memory that decoded pictures may take.
+        options: which episodes and cameras, and what the data do not say about themselves.
+        action_spec, state_spec: what the policy's numbers mean; the datasets' must be the same.
+        fps: control rate that the policy will run at, Hz; the datasets' must be the same.
+
+    Attributes:
+        image_keys: the cameras, in the model's order.
+        norm_stats: of states and actions.
 
     Raises:
-        ValueError: for another layout, missing keys, another action or state width, frame rate, or missing quantiles.
+        ValueError: a dataset that is missing, damaged, of an unknown format, or does not fit the policy.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        sources: str | Path | Sequence[str | Path],
         *,
         chunk: int,
-        image_keys: Sequence[str] = IMAGE_KEYS,
+        options: ReaderOptions = DEFAULT_READER,
         action_spec: ActionSpec = LIBERO_ACTION,
         state_spec: StateSpec = LIBERO_STATE,
-        fps: int = 20,
-        cache_gib: float = 1.5,
+        fps: float = 20,
     ) -> None:
-        self.folder, self.chunk, self.image_keys = Path(folder), chunk, tuple(image_keys)
-        self.info = _read_info(self.folder)
-        _check_features(self.info, self.image_keys, action=action_spec.dim, state=state_spec.dim, folder=self.folder)
-        if self.info["fps"] != fps:
-            raise ValueError(f"{self.folder}: recorded at {self.info['fps']} frames a second, expected {fps}")
-        _check_conventions(self.folder, action_spec, state_spec)
-        self.norm_stats = NormStats.from_lerobot(
-            _read_json(self.folder, "meta/stats.json"), keys=(STATE_KEY, ACTION_KEY)
-        )
-        table = _read_frames(
-            self.folder, columns=[*self.image_keys, STATE_KEY, ACTION_KEY, "episode_index", "task_index"]
-        )
-        self._states = _matrix(table, STATE_KEY)
-        self._actions = _matrix(table, ACTION_KEY)
-        self._pictures = {key: table[key].combine_chunks() for key in self.image_keys}
-        self._ends = _episode_ends(table["episode_index"].to_numpy())
-        self._task_of = table["task_index"].to_numpy()
-        self.tasks = _read_tasks(self.folder)
-        self._cache: dict[tuple[str, int], Array] = {}
-        self._cache_left = int(cache_gib * 2**30)
-        for name, values in ((STATE_KEY, self._states), (ACTION_KEY, self._actions)):
-            if not np.isfinite(values).all():
-                row = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise ValueError(
-                    f"{self.folder}: {name} of frame {row} holds a NaN or infinity, expected finite numbers"
-                )
+        self.chunk, self.image_keys = chunk, options.image_keys
+        given = [sources] if isinstance(sources, str | Path) else list(sources)
+        if (options.episodes is not None or options.skip) and len(given) != 1:
+            raise ValueError(f"data.reader.episodes and skip choose from one dataset, {len(given)} were given")
+        layouts = [read_layout(dataset_folder(source)) for source in given]
+        for layout in layouts:
+            columns.check_rate(layout, fps=fps, stated=options.recorded_fps)
+            columns.check_conventions(layout, action=action_spec, state=state_spec)
+        parts = [_read_part(layout, options, action=action_spec.dim, state=state_spec.dim) for layout in layouts]
+        if not parts:
+            raise ValueError("no dataset was given: name at least one folder or hub dataset")
+        self._states = np.concatenate([part.states for part in parts])
+        self._actions = np.concatenate([part.actions for part in parts])
+        self._tasks = [task for part in parts for task in part.tasks]
+        self._ends = _episode_ends([part.frames.episode for part in parts])
+        self._starts = np.cumsum([0, *(len(part.frames) for part in parts)]).tolist()
+        self._pictures = _open_all(parts, self.image_keys, limit=int(options.cache_gib * 2**30))
+        self.norm_stats = NormStats.from_data({STATE_KEY: self._states, ACTION_KEY: self._actions})
 
     def __len__(self) -> int:
         return len(self._states)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The sample that starts at frame `index`: pictures (H,W,3), state (S,), action (C,A), padding (C,), task."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} is out of range: there are {len(self)}")
+        part = bisect_right(self._starts, index) - 1
         steps = index + np.arange(self.chunk)
         end = self._ends[index]
-        sample: dict[str, Any] = {key: self._picture(key, index) for key in self.image_keys}
-        sample[STATE_KEY] = self._states[index]
+        pictures = self._pictures[part]
+        sample: dict[str, Any] = {key: pictures[key][index - self._starts[part]] for key in self.image_keys}
+        sample[STATE_KEY] = self._states[index].copy()
         sample[ACTION_KEY] = self._actions[np.minimum(steps, end - 1)]
         sample[ACTION_IS_PAD_KEY] = steps >= end
-        sample[TASK_KEY] = self.tasks[int(self._task_of[index])]
+        sample[TASK_KEY] = self._tasks[index]
         return sample
 
     @property
     def num_episodes(self) -> int:
-        """Episodes in the dataset."""
+        """Episodes in all datasets together."""
         return len(np.unique(self._ends))
 
-    def _picture(self, key: str, index: int) -> Array:
-        cached = self._cache.get((key, index))
-        if cached is not None:
-            return cached
-        picture = np.asarray(Image.open(io.BytesIO(self._pictures[key][index]["bytes"].as_py())).convert("RGB"))
-        if picture.nbytes <= self._cache_left:
-            self._cache[key, index] = picture
-            self._cache_left -= picture.nbytes
-        return picture
+
+def _read_part(layout: Layout, options: ReaderOptions, *, action: int, state: int) -> _Part:
+    keys = (*options.image_keys, STATE_KEY, ACTION_KEY)
+    names = columns.find_columns(layout, keys=keys, cameras=options.cameras)
+    columns.check_widths(layout, names, action=action, state=state)
+    entries = layout.select(options.episodes, skip=options.skip)
+    frames = read_frames(entries, columns=[names[STATE_KEY], names[ACTION_KEY]])
+    actions = frames.vectors[names[ACTION_KEY]]
+    return _Part(
+        frames=frames,
+        states=frames.vectors[names[STATE_KEY]],
+        actions=columns.to_our_gripper(layout, actions, column=names[ACTION_KEY], stated=options.gripper),
+        tasks=_instructions(layout, frames),
+        sources={key: _picture_source(layout, entries, frames, column=names[key]) for key in options.image_keys},
+    )
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.is_file():
-        raise ValueError(f"{folder} is no LeRobot {FORMAT} dataset: {name} is missing; make one with `vst-vla demos`")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def _instructions(layout: Layout, frames: Frames) -> list[str]:
+    unknown = set(frames.task.tolist()) - layout.tasks.keys()
+    if unknown:
+        raise ValueError(f"{layout.folder}: no instruction for task {min(unknown)}: download the dataset again")
+    return [layout.tasks[task] for task in frames.task.tolist()]
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
-    info = _read_json(folder, "meta/info.json")
-    version = info.get("codebase_version")
-    if version != FORMAT:
-        raise ValueError(f"{folder}: LeRobot format {version}, expected {FORMAT}: convert it with LeRobot's own script")
-    return info
+def _picture_source(layout: Layout, entries: Sequence[Entry], frames: Frames, *, column: str) -> PictureSource:
+    shape = columns.picture_shape(layout, column)
+    if layout.features[column]["dtype"] == "image":
+        return ParquetPictures(frames.files, column=column, file=frames.file, row=frames.row, shape=shape)
+    clips = {entry.index: entry.clips[column] for entry in entries}
+    files = tuple(dict.fromkeys(clip.path for clip in clips.values()))
+    numbers = {path: number for number, path in enumerate(files)}
+    return VideoPictures(
+        files,
+        column=column,
+        file=np.array([numbers[clips[episode].path] for episode in frames.episode.tolist()]),
+        time=np.array([clips[episode].start for episode in frames.episode.tolist()]) + frames.time,
+        shape=shape,
+        fps=float(layout.info["fps"]),
+    )
 
 
-def _check_features(info: dict[str, Any], image_keys: Sequence[str], *, action: int, state: int, folder: Path) -> None:
-    features = info["features"]
-    for key in (*image_keys, STATE_KEY, ACTION_KEY):
-        if key not in features:
-            raise ValueError(f"{folder}: no '{key}', found {', '.join(sorted(features))}: rename the columns to match")
-    for key, width in ((ACTION_KEY, action), (STATE_KEY, state)):
-        found = features[key]["shape"][-1]
-        if found != width:
-            raise ValueError(
-                f"{folder}: {key} has {found} numbers, expected {width}: record with the spec in contracts.py"
-            )
-    for key in image_keys:
-        if features[key]["dtype"] != "image":
-            raise ValueError(f"{folder}: {key} is stored as {features[key]['dtype']}, expected image (PNG in parquet)")
-
-
-def _check_conventions(folder: Path, action_spec: ActionSpec, state_spec: StateSpec) -> None:
-    """Datasets made here say what their numbers mean; others are taken to follow LIBERO's conventions."""
-    path = folder / "meta" / "vst_vla.json"
-    if not path.is_file():
-        return
-    said = json.loads(path.read_text())
-    for name, spec in (("action_spec", action_spec), ("state_spec", state_spec)):
-        theirs = said.get(name, {})
-        for key, value in spec.to_dict().items():
-            found = tuple(theirs[key]) if isinstance(theirs.get(key), list) else theirs.get(key)
-            if key in theirs and found != value:
-                raise ValueError(f"{folder}: {name} {key} is {found!r}, expected {value!r}: data and policy must agree")
-
-
-def _read_frames(folder: Path, *, columns: list[str]) -> pa.Table:
-    files = sorted(folder.glob("data/chunk-*/file-*.parquet"))
-    if not files:
-        raise ValueError(
-            f"{folder} holds no data/chunk-*/file-*.parquet: the dataset is empty or damaged, make it again"
+def _open_all(parts: Sequence[_Part], keys: Sequence[str], *, limit: int) -> list[dict[str, Pictures]]:
+    """The pictures of every dataset and camera, cached as far as `limit` bytes go."""
+    need = sum(len(source) * int(np.prod(source.shape)) for part in parts for source in part.sources.values())
+    if 0 < limit < need:
+        log.warning(
+            "decoded pictures take %.1f GiB, %.1f are allowed: the rest is decoded at every reading "
+            "(data.reader.cache_gib=%d keeps all)",
+            need / 2**30,
+            limit / 2**30,
+            -(-need // 2**30),
         )
-    table = pa.concat_tables([pq.read_table(file, columns=[*columns, "index"]) for file in files])
-    return table.take(pc.sort_indices(table["index"]))
+    opened: list[dict[str, Pictures]] = []
+    left = limit
+    for part in parts:
+        opened.append({})
+        for key in keys:
+            pictures = open_pictures(part.sources[key], share=left, limit=limit)
+            left -= pictures.nbytes
+            opened[-1][key] = pictures
+    return opened
 
 
-def _matrix(table: pa.Table, key: str) -> Array:
-    column = table[key].combine_chunks()
-    values = column.flatten().to_numpy(zero_copy_only=False)
-    return np.ascontiguousarray(values.reshape(len(column), -1), dtype=np.float32)
-
-
-def _episode_ends(episodes: Array) -> Array:
-    """For every frame, the index one past its episode's last frame."""
-    last = np.flatnonzero(np.append(np.diff(episodes) != 0, True)) + 1
-    return last[np.searchsorted(last, np.arange(len(episodes)), side="right")]
-
-
-def _read_tasks(folder: Path) -> dict[int, str]:
-    table = pq.read_table(folder / "meta" / "tasks.parquet")
-    names = table["task"] if "task" in table.column_names else table["__index_level_0__"]
-    return dict(zip(table["task_index"].to_pylist(), names.to_pylist(), strict=True))
+def _episode_ends(episodes: Sequence[Array]) -> Array:
+    """For every frame of all datasets, the index one past its episode's last frame."""
+    last = np.concatenate([np.append(np.diff(numbers) != 0, True) for numbers in episodes])
+    ends = np.flatnonzero(last) + 1
+    return ends[np.searchsorted(ends, np.arange(len(last)), side="right")]

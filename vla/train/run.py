@@ -20,7 +20,7 @@ from vst_vla.vla.contracts import LIBERO_ACTION, LIBERO_STATE
 from vst_vla.vla.data.collate import Collator
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL, Rows, Source, StepBatches, split_rows
 from vst_vla.vla.data.questions import QuestionRows
-from vst_vla.vla.data.robot import RobotDataset
+from vst_vla.vla.data.robot import DEFAULT_READER, ReaderOptions, RobotDataset
 from vst_vla.vla.files import write_json
 from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.model import VLAModel
@@ -38,7 +38,8 @@ def train(
     recipe: Recipe,
     backbone: str = "tiny",
     head: Mapping[str, Any] | None = None,
-    robot: str | Path | None = None,
+    robot: str | Path | Sequence[str | Path] | None = None,
+    reader: ReaderOptions = DEFAULT_READER,
     spatial: str | Path | Sequence[str | Path] | None = None,
     seed: int = 0,
 ) -> Path:
@@ -49,7 +50,8 @@ def train(
         recipe: how.
         backbone: a name or folder, see `load_backbone`.
         head: the action head's configuration; used with `robot`.
-        robot: a LeRobot v3 dataset folder. None trains the backbone on `spatial` alone.
+        robot: LeRobot dataset folders or hub names, see `RobotDataset`. None trains the backbone on `spatial` alone.
+        reader: how those are read.
         spatial: parquet files or folders in VST's record format.
         seed: of weights, order and augmentation.
 
@@ -61,13 +63,14 @@ def train(
     """
     out = Path(out)
     model_folder, run_folder = out / "model", out / "run"
-    settings = _settings(recipe, backbone=backbone, head=head, robot=robot, spatial=spatial, seed=seed)
+    read = {key: value for key, value in dataclasses.asdict(reader).items() if key != "cache_gib"}
+    settings = _settings(recipe, backbone=backbone, head=head, robot=robot, reader=read, spatial=spatial, seed=seed)
     _claim(run_folder, settings)
     if model_folder.is_dir():
         print(f"{model_folder} is finished already; give another out=… to train again")
         return model_folder
     set_seed(seed)
-    demonstrations = None if robot is None else RobotDataset(robot, chunk=int((head or {})["chunk"]))
+    demonstrations = None if robot is None else RobotDataset(robot, chunk=int((head or {})["chunk"]), options=reader)
     fov = FovTarget(width=recipe.fov_width, hfov_deg=recipe.fov_deg)
     questions = None if spatial is None else QuestionRows(spatial, fov=fov, max_pixels=recipe.max_pixels)
     model = _build_model(recipe, backbone=backbone, head=head, data=demonstrations, seed=seed)
