@@ -47,9 +47,9 @@ class ChunkCounts:
     skipped_actions: int = 0  # actions thrown away because their time had passed
     empty_ticks: int = 0  # control periods without an action
 
-    def to_dict(self) -> dict[str, int]:
-        """Plain values, for a record."""
-        return asdict(self)
+    def since(self, before: ChunkCounts) -> ChunkCounts:
+        """What was added to an earlier copy."""
+        return ChunkCounts(**{name: value - getattr(before, name) for name, value in asdict(self).items()})
 
 
 class Strategy(Protocol):

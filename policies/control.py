@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vst_vla.policies.chunking import ChunkCounts, Strategy, TimedAction
@@ -51,7 +51,7 @@ def run_episode(
         safety: what every action passes.
         max_ticks: control periods after which the episode is cut, None for the robot's own end.
     """
-    before, clamps = start.held, safety.counts.copy()
+    held, clamps, chunks = start.held, safety.counts.copy(), replace(strategy.counts)
     strategy.reset()
     safety.reset()
     watchdog = Watchdog(robot.hold, timeout_s=safety.limits.watchdog_s)
@@ -69,11 +69,11 @@ def run_episode(
     return EpisodeReport(
         success=status.success,
         ticks=status.tick - start.tick,
-        held_ticks=status.held - before,
+        held_ticks=status.held - held,
         wall_s=time.perf_counter() - began,
         watchdog=watchdog.count,
         clamps=dict(safety.counts - clamps),
-        chunks=strategy.counts,
+        chunks=strategy.counts.since(chunks),
     )
 
 
