@@ -52,18 +52,24 @@ def read_solids(simulator: Simulator) -> list[Solid]:
 
 
 def _read(model: Any, name: str, *, kind: str, fixture: bool, root: int) -> Solid:
-    owned = model.body_rootid[model.geom_bodyid] == root
-    points = {
-        int(body): np.concatenate([_corners(model, geom) for geom in np.flatnonzero(model.geom_bodyid == body)])
-        for body in np.unique(model.geom_bodyid[owned & (model.geom_contype > 0)])
-    }
-    return Solid(name=name, kind=kind, fixture=fixture, root=root, geoms=owned, points=points)
+    geoms = model.body_rootid[model.geom_bodyid] == root
+    bodies = np.unique(model.geom_bodyid[geoms & _collides(model)])
+    points = {int(body): _cloud(model, body) for body in bodies}
+    return Solid(name=name, kind=kind, fixture=fixture, root=root, geoms=geoms, points=points)
+
+
+def _collides(model: Any) -> Array:
+    """(G,) bool; the microwave's geoms are only ever touched: their contype is 0."""
+    return np.asarray((model.geom_contype | model.geom_conaffinity) > 0)
+
+
+def _cloud(model: Any, body: int) -> Array:
+    """Corners (P,3), in the body's frame, of the boxes around its geoms that collide."""
+    geoms = np.flatnonzero((model.geom_bodyid == body) & _collides(model))
+    return np.concatenate([_corners(model, geom) for geom in geoms])
 
 
 def _corners(model: Any, geom: int) -> Array:
-    """Corners (8,3), in its body's frame, of the box around a geom that collides; (0,3) of one that does not."""
-    if model.geom_contype[geom] == 0:
-        return np.zeros((0, 3))
     middle, half = model.geom_aabb[geom][:3], model.geom_aabb[geom][3:]
     pose = rigid(matrix_from_quaternion(model.geom_quat[geom]), translation=model.geom_pos[geom])
     return apply(pose, points=middle + _CORNERS * half)
