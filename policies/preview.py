@@ -25,8 +25,8 @@ PICTURE_SIDE = 144  # pixels, at most
 BASE64 = 4 / 3  # characters a byte
 
 
-def write_preview(folder: str | Path, *, out: Path | None = None) -> Path:
-    """Writes the page about a LeRobot v3 dataset and returns its path.
+def write_preview(folder: str | Path, *, out: str | Path | None = None) -> Path:
+    """Writes the page about a LeRobot dataset and returns its path.
 
     All numbers are read; pictures are those of a few episodes a task, evenly chosen, and the page says which.
 
@@ -38,10 +38,10 @@ def write_preview(folder: str | Path, *, out: Path | None = None) -> Path:
         ValueError: the folder is no dataset or an empty one, a file or a picture is damaged, or `out` is no file name.
     """
     numbers = read_numbers(folder)
-    root = numbers.folder.resolve()
+    root = numbers.layout.folder.resolve()
     path = Path(out).expanduser() if out else root.with_name(f"{root.name}-preview.html")
     if path.is_dir():
-        raise ValueError(f"out='{path}' is a folder, expected a file: give out={path}/preview.html")
+        raise ValueError(f"out='{path}' is a folder, expected a file: give out={path / 'preview.html'}")
     samples = _sample(numbers) if numbers.cameras else []
     checks = run_checks(numbers, frozen={sample.episode.index: sample.frozen for sample in samples})
     write_text(path, render_preview(numbers, samples, checks=checks))
@@ -67,16 +67,12 @@ def _evenly[T](items: Sequence[T], count: int) -> list[T]:
 def _take(numbers: DatasetNumbers, episodes: Sequence[EpisodeSpan], bar: tqdm) -> Iterable[Sample]:
     for episode in episodes:
         pictures = {c: read_pictures(numbers, episode, camera=c, side=PICTURE_SIDE) for c in numbers.cameras}
-        states = numbers.vectors.get(STATE_KEY)
+        states = numbers.vectors[STATE_KEY][episode.start : episode.stop]
         yield Sample(
             episode=episode,
             sheet=contact_sheet(list(pictures.values())),
             film=film(list(pictures.values()), fps=numbers.fps),
-            frozen={
-                camera: frozen_frames(shown, states[episode.start : episode.stop])
-                for camera, shown in pictures.items()
-                if states is not None
-            },
+            frozen={camera: frozen_frames(shown, states) for camera, shown in pictures.items()},
         )
         bar.update()
 

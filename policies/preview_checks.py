@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vst_vla.policies.demo_episode import is_no_op
+from vst_vla.envs.suites import CONTROL_HZ
 from vst_vla.policies.preview_data import DatasetNumbers, EpisodeSpan
+from vst_vla.policies.recording import is_no_op
 from vst_vla.vla.contracts import ACTION_KEY, LIBERO_ACTION, LIBERO_STATE, STATE_KEY, Array
 
 LIMIT_SHARE = 0.2
@@ -90,7 +91,9 @@ def run_checks(numbers: DatasetNumbers, *, frozen: Mapping[int, Mapping[str, int
     episodes = f"all {len(numbers.episodes)} episodes"
     checks: list[tuple[str, str, Callable[[DatasetNumbers], str | None]]] = [
         ("Widths", "meta/info.json", _other_widths),
+        ("Frame rate", "meta/info.json", _other_rate),
         ("Counts", "meta/info.json", _other_counts),
+        ("Failed tasks", "meta/vst_vla.json", _failed_tasks),
         ("Stored statistics", "meta/stats.json", _other_statistics),
         ("NaN and infinity", whole, _not_finite),
         ("Action range", whole, _outside),
@@ -123,30 +126,39 @@ def _where(numbers: DatasetNumbers, frames: Array) -> str:
 
 def _other_widths(numbers: DatasetNumbers) -> str | None:
     wanted = {ACTION_KEY: LIBERO_ACTION.dim, STATE_KEY: LIBERO_STATE.dim}
-    found = {key: numbers.vectors[key].shape[1] if key in numbers.vectors else 0 for key in wanted}
+    found = {key: values.shape[1] for key, values in numbers.vectors.items()}
     texts = [f"{key} has {found[key]} numbers, expected {dim}" for key, dim in wanted.items() if found[key] != dim]
     return "; ".join(texts) or None
 
 
 def _other_counts(numbers: DatasetNumbers) -> str | None:
-    said = numbers.info.get("total_episodes"), numbers.info.get("total_frames")
+    said = numbers.layout.info.get("total_episodes"), numbers.layout.info.get("total_frames")
     found = len(numbers.episodes), numbers.num_frames
     if said == found:
         return None
     return f"info.json says {said[0]} episodes and {said[1]} frames, the data holds {found[0]} and {found[1]}"
 
 
+def _failed_tasks(numbers: DatasetNumbers) -> str | None:
+    failed = numbers.layout.conventions.get("failed_tasks", {})
+    return "; ".join(f"task {task} is missing: {why}" for task, why in failed.items()) or None
+
+
+def _other_rate(numbers: DatasetNumbers) -> str | None:
+    if numbers.fps == CONTROL_HZ:
+        return None
+    return f"info.json says {numbers.fps:g} frames a second, LIBERO runs at {CONTROL_HZ:g}"
+
+
 def _other_statistics(numbers: DatasetNumbers) -> str | None:
-    """The first quantile of an action that is missing or far from the data's."""
-    stored = numbers.stats.get(ACTION_KEY, {})
+    """The first stored quantile of an action that is far from the data's; training computes those that are missing."""
+    actions = [column for column in summarise_columns(numbers) if column.feature == ACTION_KEY]
     for q in ("q01", "q99"):
-        values = np.ravel(stored.get(q, []))
-        for i, column in enumerate(c for c in summarise_columns(numbers) if c.feature == ACTION_KEY):
-            if len(values) != len(numbers.names(ACTION_KEY)):
-                return f"stats.json has no {q} of {ACTION_KEY} of the right width"
-            width, real = column.max - column.min, getattr(column, q)
-            if not abs(values[i] - real) <= STATS_TOLERANCE * width + 1e-6:
-                return f"{q} of {ACTION_KEY} {column.name} is {values[i]:.3g} in stats.json, {real:.3g} in the data"
+        stored = np.ravel(numbers.stats.get(q, []))
+        for value, column in zip(stored, actions, strict=False):
+            real = getattr(column, q)
+            if abs(value - real) > STATS_TOLERANCE * (column.max - column.min) + 1e-6:
+                return f"{q} of action {column.name} is {value:.3g} in stats.json, {real:.3g} in the data"
     return None
 
 
@@ -156,14 +168,14 @@ def _not_finite(numbers: DatasetNumbers) -> str | None:
         bad = ~np.isfinite(values)
         if bad.any():
             names = [name for name, column in zip(numbers.names(key), bad.T, strict=True) if column.any()]
-            frames = bad.any(1)
+            frames = np.any(bad, axis=1)
             texts.append(f"{frames.sum()} frames of {key} ({', '.join(names)}) in {_where(numbers, frames)}")
     return "NaN or infinity in " + "; ".join(texts) if texts else None
 
 
 def _outside(numbers: DatasetNumbers) -> str | None:
     actions = numbers.vectors[ACTION_KEY]
-    frames = ((actions < LIBERO_ACTION.low - 1e-6) | (actions > LIBERO_ACTION.high + 1e-6)).any(1)
+    frames = np.any((actions < LIBERO_ACTION.low - 1e-6) | (actions > LIBERO_ACTION.high + 1e-6), axis=1)
     if not frames.any():
         return None
     limits = f"{LIBERO_ACTION.low:g} to {LIBERO_ACTION.high:g}"

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from vst_vla.envs.page import data_uri, document, facts, video
 from vst_vla.policies.preview_checks import Check, Column, count_no_ops, has_our_actions, summarise_columns
-from vst_vla.policies.preview_data import FORMAT, DatasetNumbers, EpisodeSpan
+from vst_vla.policies.preview_data import DatasetNumbers, EpisodeSpan
 from vst_vla.policies.preview_figures import histogram
 from vst_vla.vla.contracts import ACTION_KEY
+from vst_vla.vla.data.columns import picture_shape
 
 OPEN_TASKS = 3  # a page with more tasks than this starts with the first one open only
 VARIATION_LENGTH = 120  # characters shown of what was varied; all of it shows on pointing
+MADE = {"init_state": "Initial state", "tries": "Attempts", "source": "Source", "variation": "Variation"}
+"""What meta/vst_vla.json may say about an episode, and how the page calls it."""
 
 STYLE = """
 a { color: var(--accent); }
@@ -27,7 +32,7 @@ summary::before { content: "+"; width: .8rem; color: var(--accent); font-weight:
 details[open] > summary::before { content: "\\2212"; }
 summary .what { flex: 1 1 20rem; font-weight: 600; }
 details > .inside { padding: .3rem 0 1.6rem; scroll-margin-top: 3.5rem; }
-nav ol { margin: 0; padding-left: 1.6rem; columns: 22rem; column-gap: 2rem; }
+nav ol { margin: 0 0 1rem; padding-left: 1.6rem; columns: 22rem; column-gap: 2rem; }
 .warnings { margin: 1.8rem 0 0; padding: .8rem 1.1rem; background: var(--card); border: 1px solid var(--line);
   border-left: 4px solid var(--alarm); border-radius: 4px; }
 .warnings.none { border-left-color: var(--accent); }
@@ -39,7 +44,7 @@ nav ol { margin: 0; padding-left: 1.6rem; columns: 22rem; column-gap: 2rem; }
 .histogram rect { fill: var(--accent); } .histogram .axis { stroke: var(--line); }
 .histogram .mark { stroke: var(--ink); stroke-dasharray: 2 2; }
 .histogram text { fill: var(--soft); font: 11px system-ui, sans-serif; }
-img { display: block; width: 100%; height: auto; }
+img { display: block; width: 100%; height: auto; } img + video { margin-top: 4px; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 """
 
@@ -58,7 +63,7 @@ def render_preview(numbers: DatasetNumbers, samples: Sequence[Sample], *, checks
     """The whole page as HTML."""
     no_ops = _no_ops(numbers)
     title = (
-        f"{numbers.folder.resolve().name}: {_count(len(numbers.episodes), 'episode')} "
+        f"{numbers.layout.folder.resolve().name}: {_count(len(numbers.episodes), 'episode')} "
         f"of {_count(len(numbers.tasks), 'task')}"
     )
     parts = [
@@ -90,33 +95,33 @@ def _share(episodes: Sequence[EpisodeSpan], no_ops: Mapping[int, int]) -> str:
     return f"{sum(no_ops[e.index] for e in episodes) / sum(e.num_frames for e in episodes):.1%}"
 
 
-def _attempts(episodes: Sequence[EpisodeSpan]) -> str | None:
+def _attempts(episodes: Sequence[EpisodeSpan], *, dropped: int = 0) -> str | None:
     """Successful of attempted episodes, where meta/vst_vla.json counts attempts."""
     if not all("tries" in episode.made for episode in episodes):
         return None
-    tries = sum(episode.made["tries"] for episode in episodes)
+    tries = dropped + sum(episode.made["tries"] for episode in episodes)
     return f"{len(episodes)} of {tries} attempts ({len(episodes) / tries:.0%})"
 
 
 def _dataset_facts(numbers: DatasetNumbers, no_ops: Mapping[int, int]) -> dict[str, object]:
-    size = sum(path.stat().st_size for path in numbers.folder.rglob("*") if path.is_file())
-    features = numbers.info["features"]
+    size = sum(path.stat().st_size for path in numbers.layout.folder.rglob("*") if path.is_file())
+    info, features = numbers.layout.info, numbers.layout.features
     found: dict[str, object] = {
-        "Format": f"LeRobot {FORMAT}",
-        "Robot": numbers.info.get("robot_type") or "not named",
+        "Format": f"LeRobot {info['codebase_version']}",
+        "Robot": info.get("robot_type") or "not named",
         "Frames": f"{numbers.num_frames}, {numbers.num_frames / numbers.fps / 60:.1f} min",
         "Frames a second": f"{numbers.fps:g}",
         "Size on disk": f"{size / 2**20:.1f} MiB",
         "No-op share": _share(numbers.episodes, no_ops),
     }
     for camera in numbers.cameras:
-        tall, wide = features[camera]["shape"][:2]
+        tall, wide = picture_shape(numbers.layout, camera)[:2]
         found[camera] = f"{wide} x {tall} px, {features[camera]['dtype']}"
     for key, values in numbers.vectors.items():
         found[key] = f"{values.shape[1]} numbers"
-    if attempts := _attempts(numbers.episodes):
+    if attempts := _attempts(numbers.episodes, dropped=numbers.layout.conventions.get("dropped", 0)):
         found["Success"] = attempts
-    made = {name: numbers.made.get(name) for name in ("suite", "assets", "seed")}
+    made = {name: numbers.layout.conventions.get(name) for name in ("suite", "assets", "seed")}
     return found | {name.capitalize(): value for name, value in made.items() if value is not None}
 
 
@@ -138,7 +143,7 @@ def _tasks(numbers: DatasetNumbers, samples: Sequence[Sample], no_ops: Mapping[i
             f"{_count(len(episodes), 'episode')}, {sum(e.num_frames for e in episodes) / len(episodes):.0f} frames"
         )
         summary = f"{lengths} on average, no-ops {_share(episodes, no_ops)}"
-        attempts = _attempts(episodes)
+        attempts = None if "dropped" in numbers.layout.conventions else _attempts(episodes)
         sections.append(
             f"<details{' open' if i == 0 or len(tasks) <= OPEN_TASKS else ''}><summary>"
             f'<span class="what">{escape(task)}</span>'
@@ -169,8 +174,7 @@ def _card(sample: Sample) -> str:
 
 
 def _episodes(numbers: DatasetNumbers, episodes: Sequence[EpisodeSpan], no_ops: Mapping[int, int]) -> str:
-    shown = [name for name in ("init_state", "tries", "variation") if any(e.made.get(name) for e in episodes)]
-    titles = {"init_state": "Initial state", "tries": "Attempts", "variation": "Variation"}
+    shown = [name for name in MADE if any(e.made.get(name) for e in episodes)]
     rows = [
         [
             _cell(episode.index),
@@ -181,7 +185,7 @@ def _episodes(numbers: DatasetNumbers, episodes: Sequence[EpisodeSpan], no_ops: 
         ]
         for episode in episodes
     ]
-    return _table(["Episode", "Frames", "Time", "No-ops", *(titles[name] for name in shown)], rows)
+    return _table(["Episode", "Frames", "Time", "No-ops", *(MADE[name] for name in shown)], rows)
 
 
 def _made(value: Any) -> str:
@@ -206,7 +210,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 0
 
 
 def _plots(numbers: DatasetNumbers) -> str:
-    lengths = [episode.num_frames for episode in numbers.episodes]
+    lengths = np.array([episode.num_frames for episode in numbers.episodes])
     plots = [_plot("Episode length", histogram(lengths, label="episode length", unit="frames"))]
     columns = [column for column in summarise_columns(numbers) if column.feature == ACTION_KEY]
     for values, column in zip(numbers.vectors[ACTION_KEY].T, columns, strict=True):
@@ -224,7 +228,7 @@ def _plot(name: str, drawn: str) -> str:
 
 def _statistics(numbers: DatasetNumbers) -> str:
     rows = [[_word(f"{column.feature} {column.name}"), *_numbers(column)] for column in summarise_columns(numbers)]
-    return _table(["Dimension", "Min", "q01", "Mean", "q99", "Max", "At the range's end"], rows, words=1)
+    return _table(["Dimension", "Min", "q01", "Mean", "q99", "Max", "Clipped"], rows, words=1)
 
 
 def _numbers(column: Column) -> list[str]:
@@ -250,5 +254,6 @@ def _about(numbers: DatasetNumbers, samples: Sequence[Sample]) -> str:
         f"{len(samples)} of {_count(len(numbers.episodes), 'episode')} in "
         f"{len({sample.episode.task for sample in samples})} of {_count(len(numbers.tasks), 'task')}, evenly chosen, "
         f"made smaller and compressed; {films} of them are filmed, all cameras side by side at full speed. "
-        "A no-op is a frame without motion whose gripper command is that of the frame before."
+        "A no-op is a frame without motion whose gripper command is that of the last frame kept; an action is clipped "
+        "where it is exactly at the end of its range."
     )

@@ -13,6 +13,7 @@ from vst_vla.policies.preview_checks import count_no_ops, frozen_frames, run_che
 from vst_vla.policies.preview_data import DatasetNumbers, EpisodeSpan
 from vst_vla.policies.preview_figures import histogram
 from vst_vla.vla.contracts import ACTION_KEY, LIBERO_ACTION, LIBERO_STATE, STATE_KEY, Array
+from vst_vla.vla.data.layouts import Entry, Layout
 
 LENGTH = 40
 
@@ -23,7 +24,14 @@ def numbers(episodes: int = 3) -> DatasetNumbers:
     actions[:, 6] = np.where(np.arange(len(actions)) % LENGTH < 20, -1, 1)
     spans = tuple(
         EpisodeSpan(
-            index=i, task="stack", start=i * LENGTH, stop=(i + 1) * LENGTH, file=Path("f"), place={}, made={"tries": 1}
+            index=i,
+            task="stack",
+            start=i * LENGTH,
+            stop=(i + 1) * LENGTH,
+            entry=Entry(index=i, length=LENGTH, data=Path("data"), clips={}),
+            rows=np.arange(LENGTH),
+            time=np.arange(LENGTH) / 20,
+            made={},
         )
         for i in range(episodes)
     )
@@ -33,10 +41,14 @@ def numbers(episodes: int = 3) -> DatasetNumbers:
     }
     stats = {q: np.quantile(actions, float(f"0.{q[1:]}"), axis=0).tolist() for q in ("q01", "q99")}
     return DatasetNumbers(
-        folder=Path("demos"),
-        info={"fps": 20, "features": features, "total_episodes": episodes, "total_frames": len(actions)},
-        stats={ACTION_KEY: stats},
-        made={},
+        layout=Layout(
+            folder=Path("demos"),
+            info={"fps": 20, "features": features, "total_episodes": episodes, "total_frames": len(actions)},
+            tasks={0: "stack"},
+            entries=tuple(span.entry for span in spans),
+            conventions={},
+        ),
+        stats=stats,
         vectors={STATE_KEY: rng.normal(size=(len(actions), 8)).astype(np.float32), ACTION_KEY: actions},
         episodes=spans,
     )
@@ -52,7 +64,7 @@ def with_actions(change: Any) -> DatasetNumbers:
     actions = right.vectors[ACTION_KEY].copy()
     change(actions)
     stats = {q: np.nanquantile(actions, float(f"0.{q[1:]}"), axis=0).tolist() for q in ("q01", "q99")}
-    return replace(right, vectors={**right.vectors, ACTION_KEY: actions}, stats={ACTION_KEY: stats})
+    return replace(right, vectors={**right.vectors, ACTION_KEY: actions}, stats=stats)
 
 
 def test_right_numbers_have_no_findings() -> None:
@@ -106,25 +118,30 @@ def test_repeated_episodes_are_found() -> None:
     assert found["Duplicates"] == "the same numbers twice: episode 2 repeats 0"
 
 
+def saying(right: DatasetNumbers, **info: Any) -> DatasetNumbers:
+    return replace(right, layout=replace(right.layout, info={**right.layout.info, **info}))
+
+
 def test_metadata_that_does_not_fit_the_data_is_found() -> None:
     right = numbers()
-    assert findings(replace(right, info={**right.info, "total_frames": 7})) == {
+    assert findings(saying(right, total_frames=7)) == {
         "Counts": "info.json says 3 episodes and 7 frames, the data holds 3 and 120"
     }
-    assert findings(replace(right, stats={})) == {
-        "Stored statistics": "stats.json has no q01 of action of the right width"
-    }
-    stored = {q: list(values) for q, values in right.stats[ACTION_KEY].items()}
+    assert findings(saying(right, fps=10)) == {"Frame rate": "info.json says 10 frames a second, LIBERO runs at 20"}
+    failed = replace(right, layout=replace(right.layout, conventions={"failed_tasks": {"3": "never succeeded"}}))
+    assert findings(failed) == {"Failed tasks": "task 3 is missing: never succeeded"}
+    assert findings(replace(right, stats={})) == {}
+    stored = {q: list(values) for q, values in right.stats.items()}
     stored["q99"][4] = 0.5
-    text = findings(replace(right, stats={ACTION_KEY: stored}))["Stored statistics"]
+    text = findings(replace(right, stats=stored))["Stored statistics"]
     assert text.startswith("q99 of action dry is 0.5 in stats.json, 0.8")
 
 
 def test_other_widths_are_found_and_leave_out_what_needs_ours() -> None:
     right = numbers()
-    narrow = replace(right, vectors={ACTION_KEY: right.vectors[ACTION_KEY][:, :6]})
+    narrow = replace(right, vectors={**right.vectors, ACTION_KEY: right.vectors[ACTION_KEY][:, :6]})
     found = findings(narrow)
-    assert found["Widths"] == "action has 6 numbers, expected 7; observation.state has 0 numbers, expected 8"
+    assert found["Widths"] == "action has 6 numbers, expected 7"
     assert "Gripper" not in found
     assert narrow.names(ACTION_KEY) == ["0", "1", "2", "3", "4", "5"]
 
