@@ -15,10 +15,10 @@ from vst_vla.policies.expert.geometry import Box, Hand, hand_of
 from vst_vla.policies.expert.motion import CLOSE, steer
 from vst_vla.vla.contracts import Array
 
-BEFORE = 0.018  # m between the handle's face and the fingertips when the push begins
+BEFORE = 0.03  # m between the handle's face and the fingertips when the push begins
 CLOSE_ENOUGH = 0.02  # m from there
 LEAD = 0.06  # m by which the hand is asked to go ahead of the handle
-SLIP = 0.06  # m between fingertips and handle's face at which the push starts over
+SLIP = 0.08  # m between fingertips and handle's face at which the push starts over
 DOWN = np.array([0.0, 0.0, -1.0])
 TILTS = np.deg2rad([0, 20, -20, 40, -40, 60, -60])
 
@@ -80,12 +80,13 @@ def push_point(joint: Joint, handle: Box) -> Array:
 
 def push_rotation(simulator: Simulator, joint: Joint, handle: Box, hand: Hand) -> Array:
     """Of the rotations (3,3) that keep the palm clear now and at the end, the one nearest to the hand's."""
-    around = obstacles(simulator, without=[joint.body])
     start = push_point(joint, handle)
     end = joint.carried(start, joint.rest)
+    now, later = obstacles(simulator), obstacles(simulator, without=[joint.body])
     rotations = sorted(_rotations(joint, handle, hand), key=lambda rotation: angle_between(rotation, hand.rotation))
     for rotation in rotations:
-        if all(is_clear(Pose(position=position, rotation=rotation), around) for position in (start, end)):
+        begin = Pose(position=start, rotation=rotation)
+        if is_clear(begin, now) and is_clear(Pose(position=end, rotation=rotation), later):
             return rotation
     return rotations[0]
 
