@@ -2,19 +2,16 @@
 
 The work is split into shards by the settings alone. A shard has one task, its own random generator and its own scenes,
 so its bytes depend neither on the number of workers nor on what was made before; a run that was cut short makes the
-missing shards only. Workers are spawned, one thread each; each keeps to as few tasks as possible, since building a
-scene takes seconds.
+missing shards only.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +20,13 @@ from tqdm import tqdm
 from vst_vla.envs.assets import Assets, find_assets
 from vst_vla.envs.qa.encoding import Encoder
 from vst_vla.envs.qa.interview import Interview
+from vst_vla.envs.qa.launchers import LAUNCHERS
 from vst_vla.envs.qa.plan import QASettings, Shard, check_settings, choose_families, plan_shards
-from vst_vla.envs.qa.shards import count_kinds, is_whole, shard_path, write_shard
+from vst_vla.envs.qa.shards import count_kinds, is_whole, shard_bytes, shard_path, write_shard
 from vst_vla.envs.qa.stage import EpisodeSource, Stage
 from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import NUM_EVAL_STATES, num_tasks
-from vst_vla.envs.threads import one_thread_each
+from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.files import write_json
 
 MANIFEST = "manifest.json"
@@ -38,7 +36,7 @@ def make_qa(
     out: str | Path,
     *,
     mixture: Mapping[str, float],
-    suite: str = "libero_object",
+    suite: str | Sequence[str] = "libero_object",
     task_ids: Sequence[int] | None = None,
     num_items: int = 2000,
     families: Sequence[str] | None = None,
@@ -46,6 +44,7 @@ def make_qa(
     seed: int = 0,
     image_size: int = 256,
     num_workers: int = 2,
+    launcher: str = "local",
     mirror: bool = True,
     short_prompt: bool = False,
     cameras: Sequence[str] = CAMERAS,
@@ -64,14 +63,15 @@ def make_qa(
     Args:
         out: the dataset's folder; a run with the same settings is taken up where it stopped.
         mixture: family -> weight; 0 leaves a family out.
-        suite: LIBERO suite.
-        task_ids: its tasks by number; all when not given. Items are spread evenly over them.
+        suite: LIBERO suite, or several.
+        task_ids: tasks of each suite by number; all when not given. Items are spread evenly over them.
         num_items: questions in total.
         families: only these of the mixture; all of it when not given.
         levels: only families of these levels, such as L0 and L1; all when not given.
         seed: of everything random.
         image_size: height and width of the pictures in pixels.
         num_workers: processes; the result does not depend on it.
+        launcher: "local", or "ray" for a cluster.
         mirror: pictures as the policies see them, or physical (see `envs/scene.py`).
         short_prompt: one-line questions, for tiny backbones.
         cameras: MuJoCo names of the policies' cameras asked about.
@@ -90,10 +90,9 @@ def make_qa(
         ValueError: an unknown suite, task, family, level or camera, a number out of range, a folder that holds a
             dataset of other settings, or a family of which these scenes allow no question.
     """
-    count = num_tasks(suite)
+    suites = [suite] if isinstance(suite, str) else list(suite)
     settings = QASettings(
-        suite=suite,
-        task_ids=tuple(range(count)) if task_ids is None else tuple(task_ids),
+        tasks=tuple((s, t) for s in suites for t in (range(num_tasks(s)) if task_ids is None else task_ids)),
         num_items=num_items,
         families=choose_families(mixture, families=families, levels=levels),
         seed=seed,
@@ -112,60 +111,75 @@ def make_qa(
     check_settings(settings)
     if num_workers < 1:
         raise ValueError(f"num_workers {num_workers} is too small: give at least 1")
-    assets = assets or find_assets(suite)
+    if launcher not in LAUNCHERS:
+        raise unknown_name("launcher", launcher, LAUNCHERS)
+    assets = assets or _common_assets(suites)
     settings = replace(settings, assets=assets.kind)
     folder = Path(out)
     _claim(folder, settings)
     shards = plan_shards(settings)
     missing = [s for s in shards if not is_whole(shard_path(folder, number=s.number), rows=s.num_items)]
-    job = partial(make_shard, folder, settings, assets=assets, episodes=episodes)
-    _run(job, missing, num_workers=num_workers, progress=progress)
+    job = partial(make_shard, settings, assets=assets if launcher == "local" else None, episodes=episodes)
+    total = sum(shard.num_items for shard in missing)
+    with tqdm(total=total, unit="item", desc="qa", disable=not progress or not missing) as bar:
+        for shard, content in LAUNCHERS[launcher](job, shards=missing, num_workers=num_workers) if missing else ():
+            write_shard(shard_path(folder, number=shard.number), content=content)
+            bar.update(shard.num_items)
     return _finish(folder, settings, shards)
 
 
-@lru_cache(maxsize=1)
-def _stage(suite: str, task_id: int, assets: Assets) -> Stage:
-    """This process's scene of one task; the previous one is let go."""
-    return Stage(suite, task_id=task_id, assets=assets)
+def _common_assets(suites: Sequence[str]) -> Assets:
+    """The assets of all suites. Raises ValueError when they are not of one kind, which a manifest could not state."""
+    found = [find_assets(suite) for suite in suites]
+    for suite, assets in zip(suites, found, strict=True):
+        if assets.kind != found[0].kind:
+            raise ValueError(
+                f"{suite} would have {assets.kind} assets, {suites[0]} {found[0].kind} ones: make two datasets"
+            )
+    return found[0]
 
 
-def make_shard(
-    folder: Path, settings: QASettings, shard: Shard, *, assets: Assets, episodes: EpisodeSource | None
-) -> Shard:
-    """One shard from scene to file; runs in a worker."""
-    interview = Interview(settings, shard, stage=_stage(settings.suite, shard.task_id, assets), episodes=episodes)
-    source = f"vst_vla/{settings.suite}"
-    prefix = f"{settings.suite}-{shard.task_id}-{settings.seed}-{shard.number:05d}"
+def make_shard(settings: QASettings, shard: Shard, *, assets: Assets | None, episodes: EpisodeSource | None) -> bytes:
+    """One shard from scene to file; runs in a worker.
+
+    Raises:
+        ValueError: the scenes allow no question of a family, or this machine's assets are of another kind.
+    """
+    stage = _Workshop.stage(shard.suite, shard.task_id, assets or _local_assets(shard.suite, kind=settings.assets))
+    prefix = f"{shard.suite}-{shard.task_id}-{settings.seed}-{shard.number:05d}"
     records: list[dict[str, Any]] = []
-    for asked in interview.run():
+    for asked in Interview(settings, shard, stage=stage, episodes=episodes).run():
         encoder = Encoder()
         for item in asked.items:
             name = f"{prefix}-{len(records):04d}"
-            records.append(item.to_record(name=name, data_source=source, encoder=encoder))
-    write_shard(shard_path(folder, number=shard.number), records=records)
-    return shard
+            records.append(item.to_record(name=name, data_source=f"vst_vla/{shard.suite}", encoder=encoder))
+    return shard_bytes(records)
 
 
-def _run(job: Callable[[Shard], Shard], shards: list[Shard], *, num_workers: int, progress: bool) -> None:
-    """Makes the shards, each worker taking a contiguous run of them, so that it builds few scenes."""
-    if not shards:
-        return
-    lanes = min(num_workers, len(shards))
-    total = sum(shard.num_items for shard in shards)
-    with ExitStack() as stack, tqdm(total=total, unit="item", desc="qa", disable=not progress) as bar:
-        context = multiprocessing.get_context("spawn")
-        workers = [stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for _ in range(lanes)]
-        with one_thread_each():
-            futures: list[Future[Shard]] = [
-                workers[place * lanes // len(shards)].submit(job, shard) for place, shard in enumerate(shards)
-            ]
-        try:
-            for future in as_completed(futures):
-                bar.update(future.result().num_items)
-        except BaseException:
-            for worker in workers:
-                worker.shutdown(wait=False, cancel_futures=True)
-            raise
+class _Workshop:
+    """A worker process's scene: that of the last task it was asked for."""
+
+    _key: tuple[str, int, Assets] | None = None
+    _stage: Stage | None = None
+
+    @classmethod
+    def stage(cls, suite: str, task_id: int, assets: Assets) -> Stage:
+        if cls._stage is None or cls._key != (suite, task_id, assets):
+            if cls._stage is not None:
+                cls._stage.close()
+            cls._stage, cls._key = Stage(suite, task_id=task_id, assets=assets), (suite, task_id, assets)
+        return cls._stage
+
+
+def _local_assets(suite: str, *, kind: str) -> Assets:
+    """This machine's assets. Raises ValueError when the run began with another kind."""
+    assets = find_assets(suite)
+    if assets.kind != kind:
+        raise ValueError(
+            f"{os.uname().nodename} has {assets.kind} assets, this run began with {kind} ones: give all machines "
+            "the same"
+        )
+    return assets
 
 
 def _claim(folder: Path, settings: QASettings) -> None:

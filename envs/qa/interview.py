@@ -55,7 +55,7 @@ class Interview:
         self._ledger = Ledger()
         self._episode: Episode | None = None
         self._frames: list[SceneState] = []
-        self._where = f"{settings.suite} task {shard.task_id}"
+        self._where = f"{shard.suite} task {shard.task_id}"
 
     def run(self) -> Iterator[Asked]:
         """The shard's items, scene by scene. Raises ValueError when the scenes allow no question of a family."""

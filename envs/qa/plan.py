@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,8 +25,7 @@ FORMAT_VERSION = 2
 class QASettings:
     """What a dataset is made of; equal settings give equal bytes. Fields as in `make_qa`."""
 
-    suite: str
-    task_ids: tuple[int, ...]
+    tasks: tuple[tuple[str, int], ...]  # suite, task number
     num_items: int
     families: tuple[tuple[str, float], ...]
     seed: int
@@ -54,9 +54,9 @@ class QASettings:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: lists for tuples."""
+        """As JSON gives it back: lists for tuples."""
         values = asdict(self) | {"families": dict(self.families), "format_version": FORMAT_VERSION}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return dict(json.loads(json.dumps(values)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,7 @@ class Shard:
     """One file's share of the work."""
 
     number: int
+    suite: str
     task_id: int
     wanted: tuple[tuple[str, int], ...]  # family -> how many items
 
@@ -132,16 +133,17 @@ def _check_numbers(settings: QASettings) -> None:
 
 
 def _check_scenes(settings: QASettings) -> None:
-    for name in ("task_ids", "init_states"):
-        if not getattr(settings, name):
-            raise ValueError(f"{name} is empty: give at least one")
+    if not settings.tasks:
+        raise ValueError("there is no task: give at least one suite, and for task_ids at least one number or null")
+    if not settings.init_states:
+        raise ValueError("init_states is empty: give at least one")
     if not settings.cameras and not settings.extra_views:
         raise ValueError("cameras is empty and extra_views is 0: give at least one camera")
     for camera in settings.cameras:
         if camera not in CAMERAS:
             raise unknown_name("camera", camera, CAMERAS)
-    for task_id in settings.task_ids:
-        available = len(init_states(get_task(settings.suite, task_id=task_id)))
+    for suite, task_id in settings.tasks:
+        available = len(init_states(get_task(suite, task_id=task_id)))
         for state in settings.init_states:
             if not 0 <= state < available:
                 raise ValueError(f"init_state {state} is out of range: task {task_id} has 0 to {available - 1}")
@@ -155,26 +157,27 @@ def plan_shards(settings: QASettings) -> list[Shard]:
     """
     slots = _slots(settings)
     counts = _family_counts(settings)
-    table = _deal(settings, counts, [size for _, size in slots])
+    table = _deal(settings, counts, [size for *_, size in slots])
     names = [name for name, _ in settings.families]
     return [
         Shard(
             number=number,
+            suite=suite,
             task_id=task_id,
             wanted=tuple((name, int(count)) for name, count in zip(names, row, strict=True) if count),
         )
-        for number, ((task_id, _), row) in enumerate(zip(slots, table, strict=True))
+        for number, ((suite, task_id, _), row) in enumerate(zip(slots, table, strict=True))
     ]
 
 
-def _slots(settings: QASettings) -> list[tuple[int, int]]:
-    """Task and size of every shard."""
-    tasks = settings.task_ids[: settings.num_items]
-    slots: list[tuple[int, int]] = []
-    for place, task_id in enumerate(tasks):
+def _slots(settings: QASettings) -> list[tuple[str, int, int]]:
+    """Suite, task and size of every shard."""
+    tasks = settings.tasks[: settings.num_items]
+    slots: list[tuple[str, int, int]] = []
+    for place, (suite, task_id) in enumerate(tasks):
         share = _share(settings.num_items, len(tasks), place)
         pieces = math.ceil(share / settings.shard_size)
-        slots += [(task_id, _share(share, pieces, piece)) for piece in range(pieces)]
+        slots += [(suite, task_id, _share(share, pieces, piece)) for piece in range(pieces)]
     return slots
 
 

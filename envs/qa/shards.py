@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -33,12 +34,19 @@ def shard_path(folder: Path, *, number: int) -> Path:
     return folder / f"part-{number:05d}.parquet"
 
 
-def write_shard(path: Path, *, records: list[dict[str, Any]]) -> None:
-    """Writes the rows to a temporary file beside `path`, then renames it."""
+def shard_bytes(records: list[dict[str, Any]]) -> bytes:
+    """The rows as a parquet file."""
     table = pa.Table.from_pylist(records, schema=SCHEMA)
+    buffer = io.BytesIO()
+    # Pictures that several questions share are stored once: the dictionary page is allowed to hold them all.
+    pq.write_table(table, buffer, dictionary_pagesize_limit=64 << 20)
+    return buffer.getvalue()
+
+
+def write_shard(path: Path, *, content: bytes) -> None:
+    """Writes a shard's bytes, whole or not at all."""
     with replacing_file(path) as fresh:
-        # Pictures that several questions share are stored once: the dictionary page is allowed to hold them all.
-        pq.write_table(table, fresh, dictionary_pagesize_limit=64 << 20)
+        fresh.write_bytes(content)
 
 
 def is_whole(path: Path, *, rows: int) -> bool:

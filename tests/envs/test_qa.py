@@ -315,8 +315,10 @@ def test_a_folder_of_other_settings_is_refused(dataset):
         ({"image_size": 65}, "image_size 65 is odd"),
         ({"cameras": ["frontview"]}, "unknown camera 'frontview'"),
         ({"init_states": [50]}, "init_state 50 is out of range: task 0 has 0 to 49"),
-        ({"task_ids": []}, "task_ids is empty"),
+        ({"task_ids": []}, "there is no task"),
         ({"cameras": [], "extra_views": 0}, "give at least one camera"),
+        ({"suite": ["libero_object", "libero_gaol"], "task_ids": None}, "unknown suite 'libero_gaol'"),
+        ({"launcher": "slurm"}, "unknown launcher 'slurm'"),
         ({"num_workers": 0}, "num_workers 0 is too small"),
     ],
 )
@@ -330,7 +332,7 @@ def test_a_family_that_no_scene_allows_is_given_up(monkeypatch):
     monkeypatch.setattr("vst_vla.envs.qa.interview.BARREN_SCENES", 2)
     stage = Stage("libero_object", task_id=0, assets=find_assets("libero_object"))
     monkeypatch.setitem(FAMILIES, "depth_order", Barren)
-    shard = Shard(number=0, task_id=0, wanted=(("depth_order", 3),))
+    shard = Shard(number=0, suite="libero_object", task_id=0, wanted=(("depth_order", 3),))
     with pytest.raises(ValueError, match="allow no question of family depth_order"):
         list(Interview(settings_of(image_size=32), shard, stage=stage).run())
     stage.close()
@@ -350,8 +352,7 @@ class Barren:
 
 def settings_of(**changes):
     base = {
-        "suite": "libero_object",
-        "task_ids": (0,),
+        "tasks": (("libero_object", 0),),
         "num_items": 10,
         "families": (("detection", 1.0),),
         "seed": 0,
@@ -371,7 +372,8 @@ def settings_of(**changes):
 
 
 def test_items_are_spread_evenly_over_tasks_and_shards():
-    shards = plan_shards(settings_of(task_ids=(3, 1, 4), num_items=700, shard_size=100))
+    tasks = tuple(("libero_object", number) for number in (3, 1, 4))
+    shards = plan_shards(settings_of(tasks=tasks, num_items=700, shard_size=100))
     assert [s.number for s in shards] == list(range(len(shards)))
     per_task = Counter()
     for shard in shards:
