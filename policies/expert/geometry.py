@@ -76,6 +76,11 @@ def box_of(simulator: Simulator, name: str) -> Box:
     return Box(center=center, rotation=rotation, half=(high - low) / 2)
 
 
+def origin_of(simulator: Simulator, name: str) -> Array:
+    """The origin (3,) of an object's body, which LIBERO's predicates look at."""
+    return np.array(simulator.sim.data.body_xpos[simulator.problem.obj_body_id[name]])
+
+
 def boxes_around(simulator: Simulator, name: str) -> list[Box]:
     """The boxes of all other objects."""
     return [box_of(simulator, other) for other in simulator.problem.objects_dict if other != name]

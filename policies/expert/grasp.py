@@ -1,4 +1,9 @@
-"""Where and how to take hold of a box from above: fingers across its narrow side, palm clear of its neighbours."""
+"""Where to take hold of a thing from above: any part of it that fits between the fingers, with room for the hand.
+
+One search serves boxes, cans, rims of bowls and mugs, and handles: over every point of the thing and many headings, it
+looks at what lies between the open fingers, under them, and under the palm, and prefers what is square to the fingers,
+near the middle and little turned. Letters: N candidates, S/U samples along and across the closing direction.
+"""
 
 from __future__ import annotations
 
@@ -7,71 +12,117 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vst_vla.policies.expert.geometry import Box
-from vst_vla.policies.expert.motion import pointing_down
+from vst_vla.policies.expert.handroom import FINGER_INNER, HandRoom, axes_of, rectangle
+from vst_vla.policies.expert.heights import PITCH, Heights
 from vst_vla.vla.contracts import Array
 
 HOME_HEADING = np.pi / 2
-"""Closing direction of LIBERO's start pose; of two sides that fit, the one turned least from it is taken."""
-SQUARE = 1.15  # sides whose widths differ by less than this factor are equally good
-FINGER_REACH = 0.038  # m of an object that fit between fingertip centre and palm
-FLOOR_GAP = 0.01  # m kept between an object's underside and the fingertip centre
-PALM_HALF = np.array([0.105, 0.034])  # m along and across the closing direction
-PALM_HEIGHT = 0.033  # m of the palm's underside above the fingertip centre
-FINGER_HALF = 0.011  # m across the closing direction
-SHIFT_STEP = 0.002  # m between the grasps that are tried
+"""Closing direction of LIBERO's start pose."""
+HEADINGS = np.deg2rad(np.arange(-90, 90, 7.5)) + HOME_HEADING
+PAD_HALF = 0.008  # m across the closing direction
+HOLD = 0.006  # m of the thing that have to stand above the grasp point
+DEPTH = 0.028  # m below the thing's top at which it is held, when there is room
+WIDEST = 0.070  # m between open fingers
+ROOM = 0.012  # m kept to everything, where possible
+EACH = 30  # grasps kept of each heading
+
+TURN_COST = 0.25  # for a quarter turn
+SKEW_COST = 1.0  # for a part at 45 degrees to the fingers
+MIDDLE_COST = 6.0  # per m between the grasp and the thing's middle
+TIGHT_COST = 60.0  # per m missing of the room wanted
+SHALLOW_COST = 30.0  # per m missing of the depth wanted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grasp:
-    """A pose of the hand."""
+    """A pose of the hand, reaching straight down."""
 
     position: Array  # (3,) m, of the point between the fingertips
     heading: float  # rad, direction in which the fingers close
+    cost: float = 0.0  # lower is better
 
 
-def choose_grasp(item: Box, others: Sequence[Box]) -> Grasp:
-    """The grasp at the item's middle; beside it, along the side that is not held, when the palm would hit a neighbour.
+def find_grasps(item: Heights, around: Heights, *, middle: Array) -> list[Grasp]:
+    """Grasps that fit, best first; empty when none does.
 
-    Depends on the scene only, so the same scene always gets the same grasp.
+    Depends on the scene only, so the same scene always gets the same grasps.
 
     Args:
         item: what to take.
-        others: everything that stands around it.
+        around: everything else, the table included.
+        middle: (2,) m, the item's centre of mass.
     """
-    middle = Grasp(position=grasp_point(item), heading=grasp_heading(item))
-    across = pointing_down(middle.heading)[:, 1]
-    room = max(0.0, float(np.abs(across @ item.rotation) @ item.half) - FINGER_HALF)
-    shifts = sorted(np.arange(-room, room, SHIFT_STEP), key=abs)
-    for shift in (0.0, *shifts):
-        grasp = Grasp(position=middle.position + shift * across, heading=middle.heading)
-        if not any(palm_hits(grasp, other) for other in others):
-            return grasp
-    return middle
+    near, wide = HandRoom(around.with_top_of(item)), HandRoom(around, extra=ROOM)
+    found: list[Grasp] = []
+    for heading in HEADINGS:
+        found += _at_heading(item, near, wide, heading=float(heading), middle=middle)
+    return sorted(found, key=lambda grasp: grasp.cost)
 
 
-def palm_hits(grasp: Grasp, other: Box) -> bool:
-    """Whether the palm, at the end of its way down, would be inside the other's box."""
-    if other.top < grasp.position[2] + PALM_HEIGHT:
-        return False
-    axes = pointing_down(grasp.heading)[:, :2].T
-    reach = np.abs(axes @ other.rotation) @ other.half
-    return bool((np.abs(axes @ (other.center - grasp.position)) < PALM_HALF + reach).all())
+def top_grasp(item: Heights, *, middle: Array) -> Grasp:
+    """What is left to try when nothing fits: at the middle, as the hand starts."""
+    return Grasp(position=np.append(middle, float(item.top.max()) - HOLD), heading=HOME_HEADING)
 
 
-def grasp_point(item: Box) -> Array:
-    """Where the fingertips close (3,) m: at the object's middle, or as deep as the palm allows when it is taller."""
-    height = max(item.center[2], item.top - FINGER_REACH, item.bottom + FLOOR_GAP)
-    return np.array([item.center[0], item.center[1], height])
+def distinct(grasps: Sequence[Grasp], *, most: int) -> list[Grasp]:
+    """The best ones of a sorted list that differ by more than 1.5 cm or a fifth of a rad from all better ones."""
+    kept: list[Grasp] = []
+    for grasp in grasps:
+        if len(kept) == most:
+            break
+        if all(not _alike(grasp, other) for other in kept):
+            kept.append(grasp)
+    return kept
 
 
-def grasp_heading(item: Box) -> float:
-    """Direction in rad in which the fingers close: across the narrow side; across the less turned one of a square."""
-    (narrow, heading), (wide, other) = item.sides()
-    headings = [heading, other] if wide < narrow * SQUARE else [heading]
-    return min((_nearest_turn(h) for h in headings), key=lambda h: abs(h - HOME_HEADING))
+def _alike(one: Grasp, other: Grasp) -> bool:
+    return abs(one.heading - other.heading) < 0.2 and float(np.linalg.norm(one.position - other.position)) < 0.015
 
 
-def _nearest_turn(heading: float) -> float:
-    """The heading, or its opposite, that is at most a quarter turn from the start pose's."""
-    return HOME_HEADING + (heading - HOME_HEADING + np.pi / 2) % np.pi - np.pi / 2
+def _at_heading(item: Heights, near: HandRoom, wide: HandRoom, *, heading: float, middle: Array) -> list[Grasp]:
+    """The best grasps with the fingers closing along one heading."""
+    axes, bottom = axes_of(heading), float(item.underside.min())
+    points = _centred(item, item.cells(step=2), axes, bottom=bottom)
+    between = _between(item, points, axes)
+    top = between[..., 1].max(axis=-1)
+    possible = near.fingers(points, axes) <= top - HOLD
+    points, between, top = points[possible], between[possible], top[possible]
+    low = near.floor(points, axes)
+    wanted = np.minimum(DEPTH, (top - bottom) / 2)
+    height = np.maximum(top - wanted, low)
+    held = between > height[:, None, None]
+    first, last = _edges(held)
+    fits = (low <= top - HOLD) & held.any(axis=1).all(axis=-1) & (last[:, 1] - first[:, 1] + PITCH <= WIDEST)
+    skew = np.maximum(np.abs(first[:, 2] - first[:, 0]), np.abs(last[:, 2] - last[:, 0])) / (2 * PAD_HALF)
+    cost = (
+        TURN_COST * abs(heading - HOME_HEADING) / (np.pi / 2)
+        + SKEW_COST * skew
+        + MIDDLE_COST * np.linalg.norm(points - middle, axis=-1)
+        + TIGHT_COST * np.clip(wide.floor(points, axes) - height, 0.0, ROOM)
+        + SHALLOW_COST * (height - top + wanted)
+    )
+    best = np.flatnonzero(fits)[np.argsort(cost[fits], kind="stable")[:EACH]]
+    return [Grasp(position=np.append(points[i], height[i]), heading=heading, cost=float(cost[i])) for i in best]
+
+
+def _centred(item: Heights, points: Array, axes: Array, *, bottom: float) -> Array:
+    """The points (N,2), moved along the closing direction to the middle of the part that they would hold."""
+    between = _between(item, points, axes)
+    top = between[..., 1].max(axis=-1)
+    height = top - np.minimum(DEPTH, (top - bottom) / 2)
+    first, last = _edges(between > height[:, None, None])
+    return np.asarray(points + ((first + last) / 2)[:, 1, None] * axes[0])
+
+
+def _between(item: Heights, points: Array, axes: Array) -> Array:
+    """The item's top (N,S,U) between the open fingers, at the pads' two sides and their middle."""
+    along = np.arange(-FINGER_INNER, FINGER_INNER + PITCH / 2, PITCH)
+    return item.top_at(points[:, None, None] + rectangle(along, np.array([-PAD_HALF, 0.0, PAD_HALF]), axes))
+
+
+def _edges(held: Array) -> tuple[Array, Array]:
+    """Where the part between the fingers (N,S,U) begins and ends (N,U), in m along the closing direction."""
+    samples = held.shape[1]
+    first = held.argmax(axis=1) * PITCH - FINGER_INNER
+    last = (samples - 1 - held[:, ::-1].argmax(axis=1)) * PITCH - FINGER_INNER
+    return first, last

@@ -1,32 +1,35 @@
-"""Picks an object up between two fingers and lets it go above an open container."""
+"""Picks an object up between two fingers and puts it down in or on something."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal
 
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.geometry import Box, Hand, box_of, boxes_around, hand_of, region_center, region_owner
-from vst_vla.policies.expert.grasp import HOME_HEADING, Grasp, choose_grasp
-from vst_vla.policies.expert.motion import CLOSE, OPEN, servo
+from vst_vla.policies.expert.geometry import Hand, box_of, hand_of, origin_of
+from vst_vla.policies.expert.handroom import FINGER_TIP
+from vst_vla.policies.expert.motion import CLOSE, OPEN, pointing_down, rotation_vector, servo
+from vst_vla.policies.expert.plan import Plan, plan_move
+from vst_vla.policies.expert.spot import Relation
+from vst_vla.policies.expert.transit import over
 from vst_vla.vla.contracts import Array
 
-Relation = Literal["in", "on"]
-"""The predicates of BDDL that placing reaches."""
 FREE_NOISE, NEAR_NOISE = 0.25, 0.1
-HOVER = 0.09  # m above the grasp from which the hand comes down
-FUNNEL = 4.0  # m of height kept for each metre beside the grasp
-NEAR = 0.05  # m from the grasp below which exploration noise is small
-CLOSE_ENOUGH = 0.01  # m from the grasp at which the fingers close
-CLOSING_STEPS = 6
-CLEARANCE = 0.05  # m between a carried object and the container's rim
-EARLY = 0.05  # m below the carrying height from which the hand already moves sideways
-ABOVE = 0.01  # m from the container's axis within which the fingers open
-STUCK_STEPS = 12  # after which an object that hangs on an open finger is shaken off
-SHAKE = 0.05  # m to either side, for two steps each
-RELEASE_STEPS = 40  # after which an object that did not land is picked up again
+NEAR = 0.05  # m from the goal below which exploration noise is small
+MOVED = 0.01  # m an object may move before the grasp is planned anew
+CLOSE_ENOUGH = 0.006  # m from the grasp at which the fingers close
+SQUARE = 0.12  # rad
+PATIENCE = 20  # steps near the grasp after which they close anyway
+CLOSING_STEPS = 14  # at most
+CLOSED = 0.0008  # m that the fingers may still move in a step when they are closed
+EMPTY = 0.002  # m between closed fingers that hold nothing
+ABOVE = 0.01  # m beside the goal within which the object is put down
+SETTLED = 0.006  # m above the goal at which it is let go
+STALLED = 20  # steps of putting down after which it is let go anyway
+OPENING_STEPS = 4
+RETREAT = 0.08  # m by which the hand goes up afterwards
+RETREAT_STEPS = 20
 SLIP = 0.04  # m an object may move in the hand before the grasp counts as lost
 
 
@@ -36,14 +39,13 @@ class Phase(Enum):
     REACH = "reach"
     CLOSE = "close"
     CARRY = "carry"
+    LOWER = "lower"
     RELEASE = "release"
+    RETREAT = "retreat"
 
 
 class PickPlace:
-    """`in(item, target)` or `on(item, target)`.
-
-    Grasps across the object's narrow side at the end of a funnel, lifts it above the rim, lets go over the middle;
-    starts over from where the object is now when it slips out or misses.
+    """`in(item, target)` or `on(item, target)`, closed loop; starts over when the object slips out or lands elsewhere.
 
     Args:
         item: the object's instance name.
@@ -55,84 +57,117 @@ class PickPlace:
         self.item = item
         self.target = target
         self.relation = relation
-        self.attempts = 1
         self.phase = Phase.REACH
-        self._distance = np.inf  # m to the grasp
-        self._target: Array = np.zeros(3)  # where the hand is held while the fingers close or open
-        self._grasp = Grasp(position=np.zeros(3), heading=HOME_HEADING)
-        self._held: Array = np.zeros(3)  # from the fingertips to the object's centre when the fingers had closed
-        self._waited = 0  # steps in the present phase
+        self._plan: Plan | None = None
+        self._grasps = 0
+        self._failed: list[Array] = []  # grasps that did not hold, from the object's origin
+        self._held: Array = np.zeros(3)  # from hand to object when the fingers had closed, in the hand's frame
+        self._distance = np.inf  # m to the present goal
+        self._waited = 0  # steps in the present phase; in REACH, near the grasp
+        self._hold: Array = np.zeros(3)  # where the hand is kept while the fingers move
+        self._opening = np.inf  # m between the fingers one step ago
+
+    @property
+    def attempts(self) -> int:
+        """Grasps begun; one when nothing slipped."""
+        return max(1, self._grasps)
 
     @property
     def noise_scale(self) -> float:
         """Standard deviation of the noise that the present phase bears, in action units."""
-        near = self.phase in (Phase.CLOSE, Phase.RELEASE) or self._distance < NEAR
+        near = self.phase in (Phase.CLOSE, Phase.LOWER, Phase.RELEASE) or self._distance < NEAR
         return NEAR_NOISE if near else FREE_NOISE
+
+    @property
+    def busy(self) -> bool:
+        """Whether the hand is still at the object: nothing else should begin before it is clear, goal reached or not."""
+        return self.phase is not Phase.REACH
 
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
-        hand, item = hand_of(simulator), box_of(simulator, self.item)
-        if self.phase is Phase.REACH:
-            self._grasp = choose_grasp(item, boxes_around(simulator, self.item))
-        self._distance = float(np.linalg.norm(self._grasp.position - hand.position))
-        self._choose_phase(simulator, hand, item)
-        self._waited += 1
+        hand, origin = hand_of(simulator), origin_of(simulator, self.item)
+        plan = self._present_plan(simulator, origin)
+        self._choose_phase(plan, hand, origin)
+        position = self._goal(simulator, plan, hand, origin)
+        heading = plan.grasp.heading + (plan.turn if self._is_lifted(plan, origin) else 0.0)
+        grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY, Phase.LOWER) else OPEN
+        return servo(hand, position=position, heading=heading, grip=grip)
+
+    def _present_plan(self, simulator: Simulator, origin: Array) -> Plan:
+        stale = self.phase is Phase.REACH and self._plan and np.linalg.norm(origin - self._plan.start) > MOVED
+        if self._plan is None or stale:
+            self._plan = plan_move(simulator, self.item, self.target, relation=self.relation, failed=self._failed)
+        return self._plan
+
+    def _goal(self, simulator: Simulator, plan: Plan, hand: Hand, origin: Array) -> Array:
+        """Where the hand should go next, (3,) m."""
+        put = hand.position + plan.origin - origin
         match self.phase:
             case Phase.REACH:
-                self._target = _down_a_funnel(hand, self._grasp.position)
+                self._distance = float(np.linalg.norm(plan.grasp.position - hand.position))
+                return over(plan.scene, start=hand.position, goal=plan.grasp.position, hanging=FINGER_TIP)
             case Phase.CARRY:
-                self._target = self._towards_container(simulator, hand, item)
-            case Phase.RELEASE if self._waited > STUCK_STEPS and self._hangs(hand, item):
-                side = SHAKE if self._waited // 2 % 2 else -SHAKE
-                self._target = hand.position + side * hand.rotation[:, 0]
-        grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY) else OPEN
-        return servo(hand, position=self._target, heading=self._grasp.heading, grip=grip)
+                self._distance = float(np.linalg.norm(put - hand.position))
+                hanging = float(hand.position[2]) - box_of(simulator, self.item).bottom
+                return over(plan.around, start=hand.position, goal=put, hanging=hanging)
+            case Phase.LOWER:
+                return np.asarray(put - [0.0, 0.0, SETTLED])
+            case Phase.RETREAT:
+                return self._hold + [0.0, 0.0, 1.5 * RETREAT]
+        return self._hold
 
-    def _choose_phase(self, simulator: Simulator, hand: Hand, item: Box) -> None:
+    def _choose_phase(self, plan: Plan, hand: Hand, origin: Array) -> None:
+        apart = plan.origin - origin
+        self._waited += self.phase is not Phase.REACH or self._distance < NEAR
         match self.phase:
-            case Phase.REACH if self._distance < CLOSE_ENOUGH:
-                self._enter(Phase.CLOSE)
-                self._target = self._grasp.position
-            case Phase.CLOSE if self._waited >= CLOSING_STEPS:
-                self._enter(Phase.CARRY)
-                self._held = item.center - hand.position
-            case Phase.CARRY if not self._hangs(hand, item):
+            case Phase.REACH if self._is_at(plan, hand) or self._waited > PATIENCE:
+                self._enter(Phase.CLOSE, hold=plan.grasp.position)
+                self._grasps += 1
+            case Phase.CLOSE if self._has_closed(hand):
+                self._enter(Phase.CARRY, hold=hand.position)
+                self._held = hand.rotation.T @ (origin - hand.position)
+            case Phase.CARRY | Phase.LOWER if self._has_slipped(hand, origin):
+                self._failed.append(plan.grasp.position - plan.start)
                 self._start_over()
-            case Phase.CARRY if self._is_above_container(simulator, hand, item):
-                self._enter(Phase.RELEASE)
-            case Phase.RELEASE if self._waited >= RELEASE_STEPS:
+            case Phase.CARRY if np.linalg.norm(apart[:2]) < ABOVE and self._is_turned(plan, hand):
+                self._enter(Phase.LOWER, hold=hand.position)
+            case Phase.LOWER if -apart[2] < SETTLED or self._waited > STALLED:
+                self._enter(Phase.RELEASE, hold=hand.position)
+            case Phase.RELEASE if self._waited >= OPENING_STEPS:
+                self._enter(Phase.RETREAT, hold=hand.position)
+            case Phase.RETREAT if hand.position[2] > self._hold[2] + RETREAT or self._waited > RETREAT_STEPS:
                 self._start_over()
 
-    def _hangs(self, hand: Hand, item: Box) -> bool:
-        """Whether the object is still where the fingers had taken it."""
-        return float(np.linalg.norm(item.center - hand.position - self._held)) < SLIP
+    def _is_at(self, plan: Plan, hand: Hand) -> bool:
+        apart = np.linalg.norm(plan.grasp.position - hand.position)
+        return bool(apart < CLOSE_ENOUGH) and _skew(hand, plan.grasp.heading) < SQUARE
 
-    def _enter(self, phase: Phase) -> None:
-        self.phase, self._waited = phase, 0
+    def _is_turned(self, plan: Plan, hand: Hand) -> bool:
+        return _skew(hand, plan.grasp.heading + plan.turn) < SQUARE
+
+    def _is_lifted(self, plan: Plan, origin: Array) -> bool:
+        """Whether the object may be turned already."""
+        return self.phase not in (Phase.REACH, Phase.CLOSE) and (
+            origin[2] > plan.start[2] + 2 * RETREAT or self.phase is not Phase.CARRY
+        )
+
+    def _has_closed(self, hand: Hand) -> bool:
+        """Whether the fingers have come to a stop."""
+        moved, self._opening = abs(hand.opening - self._opening), hand.opening
+        return self._waited > CLOSING_STEPS or (self._waited > 3 and moved < CLOSED)
+
+    def _has_slipped(self, hand: Hand, origin: Array) -> bool:
+        moved = np.linalg.norm(hand.rotation.T @ (origin - hand.position) - self._held)
+        return bool(moved > SLIP) or hand.opening < EMPTY
+
+    def _enter(self, phase: Phase, *, hold: Array) -> None:
+        self.phase, self._waited, self._hold = phase, 0, hold
 
     def _start_over(self) -> None:
-        self._enter(Phase.REACH)
-        self.attempts += 1
-
-    def _towards_container(self, simulator: Simulator, hand: Hand, item: Box) -> Array:
-        """Straight up, then over the rim to the middle."""
-        above = self._drop_point(simulator, hand, item)
-        lifted = hand.position[2] > above[2] - EARLY
-        return above if lifted else np.array([*self._target[:2], above[2]])
-
-    def _is_above_container(self, simulator: Simulator, hand: Hand, item: Box) -> bool:
-        above = self._drop_point(simulator, hand, item)
-        return float(np.linalg.norm(above[:2] - hand.position[:2])) < ABOVE
-
-    def _drop_point(self, simulator: Simulator, hand: Hand, item: Box) -> Array:
-        """Where the hand lets go: the object's underside clears the rim."""
-        middle = region_center(simulator, self.target)
-        rim = box_of(simulator, region_owner(simulator, self.target)).top
-        hanging = hand.position[2] - item.bottom
-        return np.array([middle[0], middle[1], rim + CLEARANCE + hanging])
+        self._enter(Phase.REACH, hold=np.zeros(3))
+        self._plan, self._distance = None, np.inf
 
 
-def _down_a_funnel(hand: Hand, grasp: Array) -> Array:
-    """The grasp, or above it: the further to the side the hand is, the higher it stays."""
-    beside = float(np.linalg.norm(grasp[:2] - hand.position[:2]))
-    return np.add(grasp, [0.0, 0.0, min(HOVER, FUNNEL * max(0.0, beside - CLOSE_ENOUGH))])
+def _skew(hand: Hand, heading: float) -> float:
+    """Angle in rad between the hand and one that points down and closes along `heading`."""
+    return float(np.linalg.norm(rotation_vector(pointing_down(heading) @ hand.rotation.T)))
