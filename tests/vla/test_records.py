@@ -82,7 +82,8 @@ def test_a_reader_travels_to_workers(tmp_path):
         ({"images": [{"bytes": None, "path": "x"}]}, "without bytes"),
         ({"conversations": []}, "no conversation"),
         ({"meta_info": "{"}, "not JSON"),
-        ({"type": "video"}, "'video'"),
+        ({"type": "video", "images": [{"bytes": b"no video", "path": "x"}]}, "a video that cannot be decoded"),
+        ({"type": "video", "images": []}, "carries no video"),
     ],
 )
 def test_a_corrupt_row_is_skipped_counted_and_named(tmp_path, caplog, changes, reason):

@@ -6,8 +6,8 @@ One row is one conversation. Columns, as in VST's released files (https://github
     conversations   list<struct<from: string, value: string>>  "human" and "gpt" by turns
     id              string
     data_source     string                                   where the row comes from
-    images          list<struct<bytes: binary, path: string>>  encoded pictures (PNG, JPEG, ...)
-    type            string                                   "bbox_3d", "mm_qa", "text"; "thought_..." reasons first
+    images          list<struct<bytes: binary, path: string>>  encoded pictures (PNG, JPEG, ...) or videos (MP4)
+    type            string                                   "bbox_3d", "mm_qa", "video", "text"; "thought_..." reasons
     meta_info       string                                   JSON: [{width, height, resized_width, resized_height}, ...]
 
 Letters in shapes: H/W pixels.
@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from vst_vla.vla.contracts import Array
+from vst_vla.vla.data.videos import mark_frames, read_frames
 from vst_vla.vla.files import replacing_file
 
 Record = dict[str, Any]
@@ -45,6 +46,7 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
+VIDEO_TYPE = "video"
 CACHED_GROUPS = 64
 """Row groups that a reader keeps in memory: all of a small dataset, a window of a large one."""
 
@@ -74,7 +76,9 @@ class SpatialRecords(Sequence[Record]):
     An item is a dict: id, data_source, type (str), conversations (list of {from, value}), images (list of (H,W,3) uint8
     RGB arrays), meta_info (list of dicts).
 
-    A row that cannot be used (a broken picture, an empty conversation, a video) is never silent: it is left out,
+    A row of type "video" is read as its frames (`vla/data/videos.py`): they are its images, each marked in the text.
+
+    A row that cannot be used (a broken picture or video, an empty conversation) is never silent: it is left out,
     counted and named in `skipped`. With `verify`, every row is decoded once at opening and such rows are not part of
     the sequence; without, which suits hundreds of thousands of rows, the next usable row stands in when one is met.
 
@@ -175,10 +179,11 @@ def decode(raw: Mapping[str, Any]) -> Record:
     if not turns or any(not turn or not turn.get("from") or turn.get("value") is None for turn in turns):
         raise ValueError(f"record '{name}' has no conversation of {{from, value}} turns")
     kind = raw["type"] or "mm_qa"
-    if "video" in kind:
-        raise ValueError(f"record '{name}' is of type '{kind}', expected pictures or text")
+    raw = {**raw, "type": kind, "meta_info": _meta(raw["meta_info"], name)}
+    if VIDEO_TYPE in kind:
+        return _decode_video(raw, name)
     images = [] if kind == "text" else [_picture(image, name) for image in raw["images"] or []]
-    return {**raw, "type": kind, "images": images, "meta_info": _meta(raw["meta_info"], name)}
+    return {**raw, "images": images}
 
 
 def encode_png(image: Array) -> bytes:
@@ -201,10 +206,27 @@ def _row(record: Mapping[str, Any]) -> Record:
     }
 
 
-def _picture(image: Mapping[str, Any] | None, name: str) -> Array:
-    data = image and image.get("bytes")
+def _decode_video(raw: Record, name: str) -> Record:
+    files = [_bytes(video, name) for video in raw["images"] or []]
+    if not files:
+        raise ValueError(f"record '{name}' is of type '{raw['type']}' but carries no video")
+    try:
+        videos = [read_frames(data) for data in files]
+        turns = mark_frames(raw["conversations"], num_frames=[len(frames) for frames in videos])
+    except ValueError as error:
+        raise ValueError(f"record '{name}' has {error}") from error
+    return {**raw, "conversations": turns, "images": [frame for frames in videos for frame in frames]}
+
+
+def _bytes(entry: Mapping[str, Any] | None, name: str) -> bytes:
+    data = entry and entry.get("bytes")
     if not data:
         raise ValueError(f"record '{name}' has a picture without bytes")
+    return bytes(data)
+
+
+def _picture(image: Mapping[str, Any] | None, name: str) -> Array:
+    data = _bytes(image, name)
     try:
         with Image.open(io.BytesIO(data)) as opened:
             return np.asarray(opened.convert("RGB"))

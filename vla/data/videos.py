@@ -1,0 +1,59 @@
+"""Videos inside records, read as pictures: evenly spaced frames, first and last included.
+
+Letters in shapes: H/W pixels, T frames.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import av
+import numpy as np
+
+from vst_vla.vla.contracts import Array
+
+MAX_FRAMES = 16
+"""Frames that a longer video is thinned out to."""
+
+_MARKER = re.compile(r"(?:<\|vision_start\|>)?<\|video_pad\|>(?:<\|vision_end\|>)?\n?|<video>\n?")
+
+
+def read_frames(data: bytes, *, max_frames: int = MAX_FRAMES) -> list[Array]:
+    """At most `max_frames` pictures (H,W,3) uint8 of an encoded video.
+
+    Raises:
+        ValueError: it cannot be decoded, or holds no picture.
+    """
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            frames = list(container.decode(video=0))
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"a video that cannot be decoded ({type(error).__name__})") from error
+    if not frames:
+        raise ValueError("a video without a picture")
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), max_frames)).round().astype(int))
+    return [frames[int(place)].to_ndarray(format="rgb24") for place in chosen]
+
+
+def mark_frames(turns: list[dict[str, Any]], *, num_frames: list[int]) -> list[dict[str, Any]]:
+    """The turns with every video marker replaced by one `<image>` a frame; without markers, all come first.
+
+    Args:
+        turns: {from, value}.
+        num_frames: T of each video, in order.
+
+    Raises:
+        ValueError: another number of markers than videos.
+    """
+    markers = sum(len(_MARKER.findall(turn["value"])) for turn in turns)
+    if markers not in (0, len(num_frames)):
+        raise ValueError(f"{markers} video markers in its text but {len(num_frames)} videos")
+    if not markers and any("<image>" in turn["value"] for turn in turns):
+        return turns  # frames stored as pictures, each marked already
+    if not markers:
+        first = "<image>\n" * sum(num_frames) + turns[0]["value"]
+        return [{**turns[0], "value": first}, *turns[1:]]
+    counts = iter(num_frames)
+    return [{**turn, "value": _MARKER.sub(lambda _: "<image>\n" * next(counts), turn["value"])} for turn in turns]
