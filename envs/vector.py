@@ -7,6 +7,7 @@ Workers import no torch and compute with one thread each.
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
 import signal
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from vst_vla.envs.assets import Assets
 from vst_vla.envs.libero import LiberoEnv
+from vst_vla.envs.perturb.perturbation import Perturbation
 from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import CONTROL_HZ
 from vst_vla.envs.threads import one_thread_each
@@ -36,12 +38,16 @@ class SimulatorBroke(RuntimeError):
 class Episode:
     """What a worker runs next.
 
+    `perturb` changes the scene after it settled; `info["perturbation"]` says how, as JSON, since a vector environment
+    takes dictionaries in infos apart.
+
     `film` is the video to write, None for none. With `film_size`, every control step is drawn for it, that many pixels
     wide; without, it is made of the pictures that the policy sees, one a chunk, which costs nothing.
     """
 
     init_state: int
     seed: int
+    perturb: Perturbation | None = None
     film: Path | None = None
     film_size: int | None = None
 
@@ -108,7 +114,10 @@ class ChunkEnv(gymnasium.Env[dict[str, Array], Array]):
         self._parked = self.episode is None
         if self.episode is None:
             return self._last or self._blank(), {}
-        observation, info = self._env.reset(seed=self.episode.seed, options={"init_state": self.episode.init_state})
+        options = {"init_state": self.episode.init_state, "perturb": self.episode.perturb}
+        observation, info = self._env.reset(seed=self.episode.seed, options=options)
+        if "perturbation" in info:
+            info["perturbation"] = json.dumps(info["perturbation"])
         self._film = self._start_film(self.episode)
         self._last = self._draw(observation)
         self._shoot()

@@ -1,7 +1,8 @@
 """The light axis: lamps moved and tilted, brighter or dimmer, warmer or colder, with more or less fill light.
 
-The tint is that of a black body: Planck's law at 600, 550 and 450 nm, relative to daylight at 6500 K. Colour
-temperatures are drawn evenly in mired (10^6 / K), in which equal steps look about equal.
+The tint is that of a black body: Planck's law at 600, 550 and 450 nm, relative to daylight at 6500 K, gamma-encoded
+because MuJoCo shades in the display's values. Colour temperatures are drawn evenly in mired (10^6 / K), in which equal
+steps look about equal.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from vst_vla.vla.contracts import Array
 
 DAYLIGHT = 6500.0  # K
 MIRED = (-60.0, 180.0)  # colder and warmer than daylight at full strength: 10,600 K to 3,000 K
-BRIGHTNESS = (-0.9, 0.5)  # natural logarithm of the factor on the lamps at full strength: 0.4 to 1.65
+BRIGHTNESS = (-0.7, 0.4)  # natural logarithm of the factor on the lamps at full strength: 0.5 to 1.5
 FILL = (-0.7, 0.7)  # the same for the light that comes from nowhere
 MAX_SHIFT = 1.5  # m, level
 MAX_TILT = math.radians(30)
+_GAMMA = 2.2
 _WAVELENGTHS = np.array([600e-9, 550e-9, 450e-9])  # m, of red, green and blue
 _SECOND_RADIATION = 1.438777e-2  # m K, Planck's c2 = h c / k
 
@@ -55,7 +57,7 @@ def vary_light(simulator: Simulator, *, strength: float, rng: np.random.Generato
 def tint(kelvin: float) -> Array:
     """Red, green and blue (3,) of a black body relative to daylight, with a mean of 1."""
     x = _SECOND_RADIATION / _WAVELENGTHS
-    colour = np.expm1(x / DAYLIGHT) / np.expm1(x / kelvin)
+    colour = (np.expm1(x / DAYLIGHT) / np.expm1(x / kelvin)) ** (1 / _GAMMA)
     return np.asarray(colour / colour.mean())
 
 
