@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vst_vla.envs.libero import LiberoEnv
+from vst_vla.envs.perturb.axis import CannotVary
 from vst_vla.envs.perturb.perturbation import Perturbation
 from vst_vla.envs.suites import NUM_EVAL_STATES, init_states
 from vst_vla.policies.expert.expert import Expert
@@ -29,6 +30,17 @@ class EpisodeJob:
     vary: tuple[str, ...] = ()  # axes of `envs/perturb` along which the scene is changed
     vary_strength: float = 1.0  # in (0, 1]
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an unknown axis or a strength out of range."""
+        self.perturbation(0)
+
+    def perturbation(self, attempt: int) -> Perturbation | None:
+        """How the scene of an attempt is changed; None when nothing is to vary."""
+        if not self.vary:
+            return None
+        seed = (self.seed, self.task_id, self.number, attempt)
+        return Perturbation(axes=self.vary, seed=seed, strength=self.vary_strength)
+
     def run(self, env: LiberoEnv) -> Outcome:
         """As `record`."""
         return record(env, self)
@@ -37,13 +49,17 @@ class EpisodeJob:
 def record(env: LiberoEnv, job: EpisodeJob) -> Outcome:
     """Runs candidates until one succeeds; each starts from the next initial state that is not kept for evaluation.
 
-    A failure when `MAX_ATTEMPTS` in a row do not.
+    A failure when `MAX_ATTEMPTS` in a row do not, or when the scene cannot be varied as asked.
     """
     choices = range(NUM_EVAL_STATES, len(init_states(env.task)))
     for attempt in range(MAX_ATTEMPTS):
         init_state = choices[(job.number + attempt) % len(choices)]
         episode = _Attempt(env)
-        if episode.run(init_state, job=job, attempt=attempt):
+        try:
+            success = episode.run(init_state, job=job, attempt=attempt)
+        except CannotVary as error:
+            return Failure(task_id=job.task_id, tries=attempt + 1, reason=str(error))
+        if success:
             return episode.recording(job, init_state, tries=attempt + 1)
     reason = f"the expert failed {MAX_ATTEMPTS} times in a row with noise {job.noise:g}"
     return Failure(task_id=job.task_id, tries=MAX_ATTEMPTS, reason=reason, film=episode.frames.film())
@@ -68,10 +84,7 @@ class _Attempt:
     def run(self, init_state: int, *, job: EpisodeJob, attempt: int) -> bool:
         """Runs the episode to its end and says whether it succeeded."""
         rng = np.random.default_rng([job.seed, job.task_id, job.number, attempt])
-        options: dict[str, Any] = {"init_state": init_state}
-        if job.vary:
-            seed = (job.seed, job.task_id, job.number, attempt)
-            options["perturb"] = Perturbation(axes=job.vary, seed=seed, strength=job.vary_strength)
+        options = {"init_state": init_state, "perturb": job.perturbation(attempt)}
         observation, info = self._env.reset(options=options)
         self._variation = info.get("perturbation", {})
         expert = Expert(self._env.simulator)

@@ -20,6 +20,7 @@ def main(argv: list[str]) -> int:
         init_states=range(cfg["num_init_states"]),
         noise=cfg["noise"],
         seed=cfg["seed"],
+        vary=cfg["vary"],
     )
     out = Path(cfg["out"])
     write_json(out, {"command": " ".join(["python -m vst_vla.scripts.expert_table", *argv]), **table})

@@ -10,6 +10,10 @@ import numpy as np
 from vst_vla.envs.simulator import Simulator
 
 
+class CannotVary(ValueError):
+    """This scene cannot be changed in the way that was asked for."""
+
+
 class Axis(Protocol):
     """Changes a settled scene."""
 
@@ -28,6 +32,6 @@ class Axis(Protocol):
             What was done, in values that JSON can hold.
 
         Raises:
-            ValueError: when this scene cannot be changed in this way.
+            CannotVary: when this scene cannot be changed in this way.
         """
         ...

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vst_vla.envs.perturb.axis import CannotVary
 from vst_vla.envs.perturb.outlines import gap, outline_of, swept_outline
 from vst_vla.envs.perturb.solids import read_solids
 from vst_vla.envs.perturb.things import Region, Thing, read_regions, read_things
@@ -66,7 +67,7 @@ def vary_goal(simulator: Simulator, *, strength: float, rng: np.random.Generator
     """An `Axis`: asks for another goal. The description holds the goal's clauses and the sentence.
 
     Raises:
-        ValueError: when the scene has no other goal that could be asked.
+        CannotVary: when the scene has no other goal that could be asked.
     """
     official: Goal = tuple(tuple(clause) for clause in simulator.goal)
     choices = [goal for goal in _goals(simulator, official) if set(goal) != set(official)]
@@ -75,7 +76,7 @@ def vary_goal(simulator: Simulator, *, strength: float, rng: np.random.Generator
     wording = wording_of(simulator)
     choices = [goal for goal in choices if wording.sentences(goal)]
     if not choices:
-        raise ValueError(
+        raise CannotVary(
             f"no other goal can be asked in '{simulator.task.language}' at strength {strength:g}: leave out goal"
         )
     sorts = sorted({_sort(goal) for goal in choices})  # first what to do, then to what: three drawers count as one

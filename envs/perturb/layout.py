@@ -15,6 +15,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from vst_vla.envs.perturb.axis import CannotVary
 from vst_vla.envs.perturb.goal import wording_of
 from vst_vla.envs.perturb.outlines import (
     area_of,
@@ -46,7 +47,7 @@ def vary_layout(simulator: Simulator, *, strength: float, rng: np.random.Generat
     """An `Axis`. The description holds, by object, where it was and is (x, y in m, world) and its turn in rad.
 
     Raises:
-        ValueError: when no layout of `LAYOUTS` came to rest.
+        CannotVary: when no layout of `LAYOUTS` came to rest.
     """
     before = simulator.get_state()
     table = _Table(simulator)
@@ -57,7 +58,7 @@ def vary_layout(simulator: Simulator, *, strength: float, rng: np.random.Generat
             if not simulator.success() and _say_anew(simulator, rng, undo):
                 return {"moved": moved, "tries": tries, "task": simulator.language}
             simulator.set_state(before)
-    raise ValueError(
+    raise CannotVary(
         f"no other layout was found for '{simulator.task.language}': lower the strength or leave out layout"
     )
 

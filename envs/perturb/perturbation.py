@@ -55,7 +55,7 @@ def perturb(simulator: Simulator, perturbation: Perturbation, *, undo: ExitStack
         What each axis did, by its name, in values that JSON can hold.
 
     Raises:
-        ValueError: when an axis cannot change this scene.
+        CannotVary: when an axis cannot change this scene.
     """
     done = {}
     for name, axis in AXES.items():

@@ -10,12 +10,19 @@ from tqdm import tqdm
 
 from vst_vla.envs.assets import Assets, find_assets
 from vst_vla.envs.libero import LiberoEnv
+from vst_vla.envs.perturb.perturbation import Perturbation
 from vst_vla.policies.demo_episode import disturb
 from vst_vla.policies.expert.expert import Expert
 
 
 def success_table(
-    *, suite: str, task_ids: Sequence[int], init_states: Iterable[int], noise: float, seed: int
+    *,
+    suite: str,
+    task_ids: Sequence[int],
+    init_states: Iterable[int],
+    noise: float,
+    seed: int,
+    vary: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Runs one episode from each initial state of each task, without drawing.
 
@@ -24,14 +31,16 @@ def success_table(
         task_ids: its tasks.
         init_states: official initial states of each task.
         noise: factor on the noise of demonstrations, 0 for the expert alone.
-        seed: of the noise.
+        seed: of the noise and of what is varied.
+        vary: axes of `envs/perturb` along which every episode's scene is changed, at full strength.
 
     Returns:
         Settings, kind of assets, `success_rate` over all episodes, and a row a task.
     """
     assets, starts = find_assets(suite), list(init_states)
     rows = [
-        _row(suite, task, assets, starts, noise=noise, seed=seed) for task in tqdm(task_ids, unit="task", desc="expert")
+        _row(suite, task, assets, starts, noise=noise, seed=seed, vary=tuple(vary))
+        for task in tqdm(task_ids, unit="task", desc="expert")
     ]
     return {
         "suite": suite,
@@ -39,16 +48,26 @@ def success_table(
         "init_states": starts,
         "noise": noise,
         "seed": seed,
+        "vary": list(vary),
         "num_episodes": len(rows) * len(starts),
         "success_rate": float(np.mean([row["success_rate"] for row in rows])),
         "tasks": rows,
     }
 
 
-def _row(suite: str, task_id: int, assets: Assets, starts: Sequence[int], *, noise: float, seed: int) -> dict[str, Any]:
+def _row(
+    suite: str,
+    task_id: int,
+    assets: Assets,
+    starts: Sequence[int],
+    *,
+    noise: float,
+    seed: int,
+    vary: tuple[str, ...],
+) -> dict[str, Any]:
     env = LiberoEnv(suite, task_id=task_id, assets=assets, images=False)
     try:
-        results = [_episode(env, start, np.random.default_rng([seed, task_id, start]), noise=noise) for start in starts]
+        results = [_episode(env, start, seed=(seed, task_id, start), noise=noise, vary=vary) for start in starts]
     finally:
         env.close()
     successes, steps, attempts = (np.array(column) for column in zip(*results, strict=True))
@@ -63,9 +82,13 @@ def _row(suite: str, task_id: int, assets: Assets, starts: Sequence[int], *, noi
     }
 
 
-def _episode(env: LiberoEnv, start: int, rng: np.random.Generator, *, noise: float) -> tuple[bool, int, int]:
+def _episode(
+    env: LiberoEnv, start: int, *, seed: tuple[int, ...], noise: float, vary: tuple[str, ...]
+) -> tuple[bool, int, int]:
     """Success, control steps, grasps begun."""
-    env.reset(options={"init_state": start})
+    rng = np.random.default_rng(seed)
+    perturbation = Perturbation(axes=vary, seed=seed) if vary else None
+    env.reset(options={"init_state": start, "perturb": perturbation})
     expert = Expert(env.simulator)
     success = truncated = False
     info: dict[str, Any] = {}
