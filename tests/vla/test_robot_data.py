@@ -157,6 +157,8 @@ def test_unknown_and_incomplete_layouts(copy: Path) -> None:
     refused(copy, r"LeRobot format v1.6, expected v3.0, v2.1, v2.0")
     edit(copy, "info.json", {"codebase_version": "v2.0"})
     refused(copy, r"meta/episodes.jsonl is missing")
+    (copy / "meta" / "info.json").write_text('{"codebase_version": "v3.0", "fps": 20}')
+    refused(copy, r"meta/info.json has no 'features'")
     (copy / "meta" / "info.json").write_text("{")
     refused(copy, r"info.json' is not JSON")
 

@@ -81,6 +81,9 @@ def read_layout(folder: Path) -> Layout:
         raise ValueError(
             f"{folder}: LeRobot format {version}, expected {', '.join(READERS)}: convert it with LeRobot's own scripts"
         )
+    for key in ("fps", "features", "data_path"):
+        if key not in info:
+            raise ValueError(f"{folder}: {INFO} has no '{key}': download or make the dataset again")
     read_entries, read_tasks = READERS[version]
     entries = tuple(sorted(read_entries(folder, info), key=lambda entry: entry.index))
     if not entries:
