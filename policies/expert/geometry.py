@@ -81,6 +81,11 @@ def origin_of(simulator: Simulator, name: str) -> Array:
     return np.array(simulator.sim.data.body_xpos[simulator.problem.obj_body_id[name]])
 
 
+def origins(simulator: Simulator) -> Array:
+    """The origins (O,3) of all objects."""
+    return np.array([origin_of(simulator, name) for name in simulator.problem.objects_dict])
+
+
 def boxes_around(simulator: Simulator, name: str) -> list[Box]:
     """The boxes of all other objects."""
     return [box_of(simulator, other) for other in simulator.problem.objects_dict if other != name]

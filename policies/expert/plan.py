@@ -9,7 +9,7 @@ import numpy as np
 
 from vst_vla.envs.simulator import Simulator
 from vst_vla.policies.expert.clearance import collision_geoms, geom_boxes, obstacles
-from vst_vla.policies.expert.geometry import Box
+from vst_vla.policies.expert.geometry import Box, origins
 from vst_vla.policies.expert.grasp import HOME_HEADING, Grasp, distinct, find_grasps, top_grasp
 from vst_vla.policies.expert.handroom import HandRoom, axes_of
 from vst_vla.policies.expert.heights import Heights, heights, heights_of
@@ -31,6 +31,8 @@ class Plan:
 
     grasp: Grasp
     start: Array  # (3,) m, the object's origin when this was planned
+    seen: Array  # (O,3) m, the origins of all objects then
+    spot: Array  # (3,) m, the target's middle then
     origin: Array  # (3,) m, the object's origin when it is let go
     turn: float  # rad, by which it is turned on its way
     around: Heights  # everything but the object
@@ -66,7 +68,17 @@ def plan_move(
         turns=_turns(simulator, body, spot.rotation),
         apart=_apart(simulator, item, target, boxes),
     )
-    return _best_pair(distinct(grasps, most=MOST_GRASPS), rests[:MOST_RESTS], around, shape, origin, failed)
+    grasp, rest, drop = _best_pair(distinct(grasps, most=MOST_GRASPS), rests[:MOST_RESTS], around, origin, failed)
+    return Plan(
+        grasp=grasp,
+        start=origin,
+        seen=origins(simulator),
+        spot=spot.middle,
+        origin=rest.origin + np.array([0, 0, drop]),
+        turn=rest.turn,
+        around=around,
+        scene=around.with_top_of(shape),
+    )
 
 
 def bodies_of(simulator: Simulator, name: str) -> list[int]:
@@ -82,32 +94,21 @@ def boxes_of(simulator: Simulator, name: str) -> list[Box]:
 
 
 def _best_pair(
-    grasps: Sequence[Grasp],
-    rests: Sequence[Rest],
-    around: Heights,
-    shape: Heights,
-    origin: Array,
-    failed: Sequence[Array],
-) -> Plan:
+    grasps: Sequence[Grasp], rests: Sequence[Rest], around: Heights, origin: Array, failed: Sequence[Array]
+) -> tuple[Grasp, Rest, float]:
+    """A grasp, a place, and how far above it the object is let go, m."""
     room = HandRoom(around, extra=RELEASE_ROOM)
-    best, best_cost = None, np.inf
+    best: tuple[Grasp, Rest, float] | None = None
+    best_cost = np.inf
     for grasp in grasps:
         held = grasp.position - origin
         cost = grasp.cost + FAILED_COST * sum(float(np.linalg.norm(held - other)) < 0.015 for other in failed)
         for rest, drop in zip(rests, _drops(grasp, rests, room, held), strict=True):
             total = cost + rest.cost + DROP_COST * drop
             if total < best_cost and abs(grasp.heading + rest.turn - HOME_HEADING) < FARTHEST_TURN:
-                best_cost, best = total, (grasp, rest, drop)
+                best_cost, best = total, (grasp, rest, float(drop))
     assert best is not None  # turn 0 is always among the rests, or the only one is turn 0
-    grasp, rest, drop = best
-    return Plan(
-        grasp=grasp,
-        start=origin,
-        origin=rest.origin + np.array([0, 0, drop]),
-        turn=rest.turn,
-        around=around,
-        scene=around.with_top_of(shape),
-    )
+    return best
 
 
 def _drops(grasp: Grasp, rests: Sequence[Rest], room: HandRoom, held: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Where an object that is put down from above comes to rest. Letters: N positions, P points of the object's underside."""
+"""Where an object that is put down from above comes to rest. Letters: N positions, P points of its underside."""
 
 from __future__ import annotations
 

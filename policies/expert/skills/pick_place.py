@@ -7,11 +7,11 @@ from enum import Enum
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.geometry import Hand, box_of, hand_of, origin_of
+from vst_vla.policies.expert.geometry import Hand, box_of, hand_of, origin_of, origins
 from vst_vla.policies.expert.handroom import FINGER_TIP
 from vst_vla.policies.expert.motion import CLOSE, OPEN, pointing_down, rotation_vector, servo
 from vst_vla.policies.expert.plan import Plan, plan_move
-from vst_vla.policies.expert.spot import Relation
+from vst_vla.policies.expert.spot import Relation, spot_of
 from vst_vla.policies.expert.transit import over
 from vst_vla.vla.contracts import Array
 
@@ -80,28 +80,31 @@ class PickPlace:
 
     @property
     def busy(self) -> bool:
-        """Whether the hand is still at the object: nothing else should begin before it is clear, goal reached or not."""
+        """Whether the hand is still at the object, goal reached or not; nothing else should begin before it is free."""
         return self.phase is not Phase.REACH
 
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
         hand, origin = hand_of(simulator), origin_of(simulator, self.item)
-        plan = self._present_plan(simulator, origin)
-        self._choose_phase(plan, hand, origin)
-        position = self._goal(simulator, plan, hand, origin)
+        plan = self._present_plan(simulator)
+        apart = plan.origin + _moved(simulator, self, plan) - origin
+        self._choose_phase(plan, hand, origin, apart)
+        position = self._goal(simulator, plan, hand, apart)
         heading = plan.grasp.heading + (plan.turn if self._is_lifted(plan, origin) else 0.0)
         grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY, Phase.LOWER) else OPEN
         return servo(hand, position=position, heading=heading, grip=grip)
 
-    def _present_plan(self, simulator: Simulator, origin: Array) -> Plan:
-        stale = self.phase is Phase.REACH and self._plan and np.linalg.norm(origin - self._plan.start) > MOVED
-        if self._plan is None or stale:
+    def _present_plan(self, simulator: Simulator) -> Plan:
+        """The plan; a new one before the grasp when anything has moved."""
+        if self.phase is Phase.REACH and self._plan and np.abs(origins(simulator) - self._plan.seen).max() > MOVED:
+            self._plan = None
+        if self._plan is None:
             self._plan = plan_move(simulator, self.item, self.target, relation=self.relation, failed=self._failed)
         return self._plan
 
-    def _goal(self, simulator: Simulator, plan: Plan, hand: Hand, origin: Array) -> Array:
+    def _goal(self, simulator: Simulator, plan: Plan, hand: Hand, apart: Array) -> Array:
         """Where the hand should go next, (3,) m."""
-        put = hand.position + plan.origin - origin
+        put = hand.position + apart
         match self.phase:
             case Phase.REACH:
                 self._distance = float(np.linalg.norm(plan.grasp.position - hand.position))
@@ -111,13 +114,12 @@ class PickPlace:
                 hanging = float(hand.position[2]) - box_of(simulator, self.item).bottom
                 return over(plan.around, start=hand.position, goal=put, hanging=hanging)
             case Phase.LOWER:
-                return np.asarray(put - [0.0, 0.0, SETTLED])
+                return np.subtract(put, (0.0, 0.0, SETTLED))
             case Phase.RETREAT:
-                return self._hold + [0.0, 0.0, 1.5 * RETREAT]
+                return np.add(self._hold, (0.0, 0.0, 1.5 * RETREAT))
         return self._hold
 
-    def _choose_phase(self, plan: Plan, hand: Hand, origin: Array) -> None:
-        apart = plan.origin - origin
+    def _choose_phase(self, plan: Plan, hand: Hand, origin: Array, apart: Array) -> None:
         self._waited += self.phase is not Phase.REACH or self._distance < NEAR
         match self.phase:
             case Phase.REACH if self._is_at(plan, hand) or self._waited > PATIENCE:
@@ -166,6 +168,11 @@ class PickPlace:
     def _start_over(self) -> None:
         self._enter(Phase.REACH, hold=np.zeros(3))
         self._plan, self._distance = None, np.inf
+
+
+def _moved(simulator: Simulator, skill: PickPlace, plan: Plan) -> Array:
+    """How far (3,) m the target has moved since it was planned."""
+    return spot_of(simulator, skill.target, relation=skill.relation).middle - plan.spot
 
 
 def _skew(hand: Hand, heading: float) -> float:
