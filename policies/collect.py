@@ -140,9 +140,8 @@ def _run_missing(staging: Staging, plan: Plan, *, launcher: Launcher, num_worker
     try:
         for index, job, outcome in runner:
             _keep(staging, index, outcome)
-            failed = isinstance(outcome, Failure)
-            progress.add(job.task_id, failed=failed)
-            if failed and not plan.drop_failures and job.task_id not in given_up:
+            progress.add(job.task_id, failed=isinstance(outcome, Failure))
+            if isinstance(outcome, Failure) and not plan.drop_failures and job.task_id not in given_up:
                 given_up.add(job.task_id)
                 progress.give_up(job.task_id, outcome.reason)
     finally:

@@ -63,7 +63,7 @@ def write_demos(staging: Staging, plan: Plan, *, folder: Path, failed: Mapping[i
 def _record(staging: Staging, plan: Plan, failed: Mapping[int, str], episodes: list[dict[str, Any]]) -> dict[str, Any]:
     """What goes into `meta/`; entries that say nothing are left out."""
     tried = sum(episode["tries"] for episode in episodes)
-    made = {
+    made: dict[str, Any] = {
         "settings": plan.settings,
         "suite": plan.suite,
         "tasks": {str(task): plan.sentence(task) for task in plan.tasks if task not in failed},

@@ -59,6 +59,8 @@ def make_demos(
     """
     tasks = list(range(num_tasks(suite)) if task_ids is None else task_ids)
     _check_tasks(suite, tasks)
+    if isinstance(vary, str):
+        raise ValueError(f"vary '{vary}' is no list: give vary=[{vary}]")
     check_least(num_episodes=(num_episodes, 1), num_workers=(num_workers, 1), image_size=(image_size, 16))
     check_least(noise=(noise, 0))
     assets = find_assets(suite)

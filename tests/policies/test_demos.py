@@ -21,6 +21,7 @@ from vst_vla.envs.suites import NUM_EVAL_STATES
 from vst_vla.policies import collect
 from vst_vla.policies.demo_dataset import read_record
 from vst_vla.policies.demo_episode import EpisodeJob, disturb, record
+from vst_vla.policies.demo_speed import draw_every_step
 from vst_vla.policies.demos import make_demos
 from vst_vla.policies.recording import Recording, encode_png, is_no_op
 from vst_vla.policies.staging import Staging
@@ -140,7 +141,7 @@ def test_kill_and_another_number_of_workers_change_nothing(made: Path, tmp_path:
     script.write_text(code)
     process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
     partial = tmp_path / "two.partial"
-    for _ in range(2400):
+    for _ in range(12000):
         if (partial / "episode-000000.npz").exists() or process.poll() is not None:
             break
         time.sleep(0.05)
@@ -175,6 +176,19 @@ def test_the_clean_action_is_recorded_and_the_noisy_one_executed(monkeypatch: py
     np.testing.assert_array_equal(difference[:, 3:], 0)
     moved = np.linalg.norm(np.diff(found.states[:, :3], axis=0), axis=1)
     assert moved.max() < 0.03  # m a step
+
+
+@pytest.mark.sim
+def test_pictures_drawn_after_the_episode_are_those_of_every_step() -> None:
+    job = EpisodeJob(task_id=0, number=1, seed=0, noise=1.0, image_size=32)
+    drawing = LiberoEnv("libero_object", task_id=0, image_size=32)
+    plain = LiberoEnv("libero_object", task_id=0, images=False)
+    found = record(plain, job)
+    assert isinstance(found, Recording)
+    assert found.tries == 1
+    assert draw_every_step(drawing, job) == found.images
+    drawing.close()
+    plain.close()
 
 
 def test_disturbed_actions_stay_legal_and_keep_rotation_and_gripper() -> None:
@@ -284,6 +298,9 @@ def test_overwrite_replaces_our_data_sets_only(tmp_path: Path) -> None:
         ({"image_size": 8}, "image_size 8 is too small: give at least 16"),
         ({"noise": -1.0}, "noise -1.0 is too small"),
         ({"noise": float("nan")}, "noise nan is too small"),
+        ({"vary": ["lay"]}, "unknown axis 'lay': did you mean 'layout'"),
+        ({"vary": "layout"}, r"vary 'layout' is no list: give vary=\[layout\]"),
+        ({"vary": ["light"], "vary_strength": 0}, "strength is 0, expected more than 0"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
