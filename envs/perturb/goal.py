@@ -1,14 +1,14 @@
 """The goal axis: another BDDL goal about the same scene's objects, said in a sentence of LIBERO's pattern.
 
 What may be asked follows LIBERO's own goals: which kinds it puts on or into which, widened to kinds alike. A strength
-of at most 0.5 keeps the object or its place and changes the other; above, everything may change. Success is then
+of at most 0.5 keeps one of the things that the official goal is about; above, everything may change. Success is then
 judged by the new goal, by LIBERO's predicates.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import combinations
 from typing import Any
@@ -60,7 +60,7 @@ _ON_PART = {
 }
 _IN_DRAWER = _BOWLS | _FLAT
 ROOM = 0.02  # m kept clear around a drawer that is to be opened
-_NEAR = 0.5  # strength up to which a goal shares its object or its place with the official one
+_NEAR = 0.5  # strength up to which a goal shares a thing with the official one
 
 
 def vary_goal(simulator: Simulator, *, strength: float, rng: np.random.Generator, undo: ExitStack) -> dict[str, Any]:
@@ -70,22 +70,16 @@ def vary_goal(simulator: Simulator, *, strength: float, rng: np.random.Generator
         CannotVary: when the scene has no other goal that could be asked.
     """
     official: Goal = tuple(tuple(clause) for clause in simulator.goal)
-    choices = [goal for goal in _goals(simulator, official) if set(goal) != set(official)]
-    if strength <= _NEAR:
-        choices = [goal for goal in choices if _shares(goal, official)]
     wording = wording_of(simulator)
-    choices = [goal for goal in choices if wording.sentences(goal)]
-    if not choices:
+    said = {goal: said for goal in _goals(simulator, official, strength) if (said := wording.sentences(goal))}
+    if not said:
         raise CannotVary(
             f"no other goal can be asked in '{simulator.task.language}' at strength {strength:g}: leave out goal"
         )
-    sorts = sorted({_sort(goal) for goal in choices})  # first what to do, then to what: three drawers count as one
-    sort = sorts[int(rng.integers(len(sorts)))]
-    choices = [goal for goal in choices if _sort(goal) == sort]
-    goal = choices[int(rng.integers(len(choices)))]
-    sentences = wording.sentences(goal)
+    sort = _one(sorted({_sort(goal) for goal in said}), rng)  # what to do before to what: three drawers count as one
+    goal = _one([goal for goal in said if _sort(goal) == sort], rng)
     undo.callback(simulator.set_goal, simulator.goal, language=simulator.language)
-    simulator.set_goal(goal, language=sentences[int(rng.integers(len(sentences)))])
+    simulator.set_goal(goal, language=_one(said[goal], rng))
     return {"goal": [list(clause) for clause in goal], "task": simulator.language}
 
 
@@ -94,15 +88,22 @@ def wording_of(simulator: Simulator) -> Wording:
     return Wording(read_things(simulator), read_regions(simulator), picks=simulator.task.language.startswith("pick up"))
 
 
-def _goals(simulator: Simulator, official: Goal) -> list[Goal]:
-    """Every goal that could be asked now: reachable, and not true yet."""
+def _one[T](choices: Sequence[T], rng: np.random.Generator) -> T:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _goals(simulator: Simulator, official: Goal, strength: float) -> list[Goal]:
+    """Every other goal that could be asked now: reachable, and not true yet."""
     things, regions = read_things(simulator), read_regions(simulator)
     clauses = [*_placements(simulator, things, regions), *_switches(simulator, things, regions)]
     clauses = [clause for clause in clauses if not simulator.holds(clause)]
-    if len(official) == 2 and all(clause[0] == "in" and clause[2] == official[0][2] for clause in official):
-        inside = [clause for clause in clauses if clause[0] == "in" and clause[2] == official[0][2]]
-        return list(combinations(inside, 2))
-    return [(clause,) for clause in clauses]
+    goals: list[Goal] = [(clause,) for clause in clauses]
+    if len(official) == 2 and {clause[0] for clause in official} == {"in"}:
+        goals = list(combinations([clause for clause in clauses if clause[0] == "in"], 2))
+    others = [goal for goal in goals if set(goal) != set(official)]
+    return (
+        others if strength > _NEAR else [goal for goal in others if _owners(goal, regions) & _owners(official, regions)]
+    )
 
 
 def _placements(simulator: Simulator, things: dict[str, Thing], regions: dict[str, Region]) -> Iterator[Clause]:
@@ -155,6 +156,7 @@ def _sort(goal: Goal) -> Clause:
     return (predicate, *arguments[1:])
 
 
-def _shares(goal: Goal, official: Goal) -> bool:
-    """Whether a goal has an object or a place in common with the official one."""
-    return bool({word for clause in goal for word in clause[1:]} & {word for clause in official for word in clause[1:]})
+def _owners(goal: Goal, regions: dict[str, Region]) -> set[str]:
+    """The objects and fixtures that a goal is about."""
+    words = {word for clause in goal for word in clause[1:]}
+    return {regions[word].owner if word in regions else word for word in words}

@@ -43,8 +43,8 @@ class Wording:
         """Every sentence that says the goal truly and of one thing only; none when there is no such sentence."""
         if self._is_shared_place(clauses):
             first, second = (self.items(clause[1]) for clause in clauses)
-            place = self._place(clauses[0])
-            return [f"put both the {a} and the {b} {place}" for a in first for b in second]
+            places = self._places(clauses[0])
+            return [f"put both the {a} and the {b} {place}" for a in first for b in second for place in places]
         spoken = [""]
         for clause in clauses:
             picks = self._picks and len(clauses) == 1
@@ -64,15 +64,18 @@ class Wording:
         spoken, rivals = self._things[name].spoken, self._rivals(name)
         if not rivals:
             return [spoken]
-        return [f"{spoken} {where}" for where in self._places_of(name, rivals)] + [
-            f"{spoken} {'at the' if side in ('front', 'back') else 'on the'} {side}"
-            for side in self._sides(name, rivals)
-        ]
+        places = [f"{spoken} {where}" for where in self._places_of(name, rivals)]
+        return places + [self._beside(spoken, side) for side in self._sides(name, rivals)]
 
     def receptacles(self, name: str) -> list[str]:
         """Ways to name what something is put on or into: "left plate"."""
         spoken, rivals = self._things[name].spoken, self._rivals(name)
         return [f"{side} {spoken}" for side in self._sides(name, rivals)] if rivals else [spoken]
+
+    def _beside(self, spoken: str, side: str) -> str:
+        if side in ("front", "back"):
+            return f"{spoken} at the {side}"
+        return f"{spoken} on the {side}" if self._picks else f"{side} {spoken}"
 
     def _is_shared_place(self, clauses: Sequence[Clause]) -> bool:
         pairs = len(clauses) == 2 and {clause[0] for clause in clauses} == {"in"}
@@ -98,9 +101,6 @@ class Wording:
         pattern = "pick up the {} and place it {}" if picks else "put the {} {}"
         places = self._places(clause)
         return [pattern.format(item, place) for item in self.items(name) for place in places]
-
-    def _place(self, clause: Clause) -> str:
-        return self._places(clause)[0]
 
     def _places(self, clause: Clause) -> list[str]:
         """Ways to say where a clause wants its object: "on the left plate"."""

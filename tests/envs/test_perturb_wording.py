@@ -116,6 +116,11 @@ def test_a_receptacle_is_told_apart_by_its_side() -> None:
     assert said.sentences([("on", "milk_1", "plate_2")]) == ["put the milk on the right plate"]
 
 
+@pytest.mark.parametrize(("picks", "item"), [(True, "black bowl on the left"), (False, "left black bowl")])
+def test_sides_are_said_as_the_pattern_wants(picks: bool, item: str) -> None:
+    assert wording(*bowls((0, 0), (0, 0.3)), picks=picks).items("bowl_1") == [item]
+
+
 def test_only_a_goal_that_an_exchange_changes_is_ambiguous() -> None:
     said = wording(*bowls((0, 0), (0, 0.3)), PLATE)
     stove = "flat_stove_1_cook_region"
