@@ -148,6 +148,37 @@ def upright_box(pose: Array, *, half_extents: Array) -> tuple[Array, Array]:
     return rigid(pose[:3, :3] @ best, translation=pose[:3, 3]), np.abs(best.T) @ half_extents
 
 
+def spin_box(pose: Array, *, half_extents: Array, axis: int) -> tuple[Array, Array]:
+    """The box of an object that is round about its own `axis`, turned about that axis so that its rotation is smallest.
+
+    Every turn of it fits equally well; this one is the answer that a picture can tell.
+    """
+    spine = pose[:3, axis]
+    place = int(np.argmax(np.abs(spine)))
+    spine = spine * np.sign(spine[place])
+    start = np.eye(3)[place]
+    x, y, z = np.cross(start, spine)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    rotation = np.eye(3) + cross + cross @ cross / (1 + spine[place])
+    sides = np.full(3, np.delete(half_extents, axis).max())
+    sides[place] = half_extents[axis]
+    return rigid(rotation, translation=pose[:3, 3]), sides
+
+
+def round_axis(points: Array) -> int:
+    """The axis about which points (N,3), centred in their own frame, look alike from all sides; -1 without one.
+
+    The outline seen along it must be a circle to within 4 % of its radius.
+    """
+    angles = np.linspace(0, 2 * math.pi, 32, endpoint=False)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    for axis in range(3):
+        reach = (np.delete(points, axis, axis=1) @ directions.T).max(axis=0)
+        if np.ptp(reach) <= 0.04 * reach.max():
+            return axis
+    return -1
+
+
 def tight_box(points: Array) -> tuple[Array, Array]:
     """A snug box around points (N,3): pose (4,4) and half extents (3,), in the points' own frame.
 

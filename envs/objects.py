@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from vst_vla.envs.geometry import apply, matrix_from_quaternion, rigid, tight_box
+from vst_vla.envs.geometry import apply, matrix_from_quaternion, rigid, round_axis, tight_box
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array
 
@@ -42,6 +42,7 @@ class SceneObject:
     geoms: Array  # (G,) bool, the model's geoms that belong to it
     points: dict[int, Array] = field(repr=False)  # body id -> (P,3) m
     box: tuple[Array, Array] | None  # pose (4,4), half extents (3,) m
+    round_axis: int  # of the box, about which the object is round; -1 without one
 
     def pose(self, data: Any) -> tuple[Array, Array]:
         """The box now: world pose (4,4) and half extents (3,) in m."""
@@ -146,7 +147,16 @@ def _read_object(
     points = {body: cloud for body in bodies if len(cloud := _body_points(model, body, chosen))}
     rigid_object = all(model.body_jntnum[body] == 0 for body in bodies if body != root)
     box = _static_box(model, points, root) if rigid_object and points else None
-    return SceneObject(name=name, category=category, root=root, parent=parent, geoms=chosen, points=points, box=box)
+    return SceneObject(
+        name=name,
+        category=category,
+        root=root,
+        parent=parent,
+        geoms=chosen,
+        points=points,
+        box=box,
+        round_axis=_round_axis(model, points, root, box) if box else -1,
+    )
 
 
 def _is_inside(model: Any, body: int, root: int) -> bool:
@@ -157,7 +167,15 @@ def _is_inside(model: Any, body: int, root: int) -> bool:
 
 def _static_box(model: Any, points: dict[int, Array], root: int) -> tuple[Array, Array]:
     """The box in the root's frame of bodies that are fixed to it."""
-    return tight_box(np.concatenate([apply(_fixed_pose(model, b, root), points=p) for b, p in points.items()]))
+    return tight_box(_fixed_points(model, points, root))
+
+
+def _round_axis(model: Any, points: dict[int, Array], root: int, box: tuple[Array, Array]) -> int:
+    return round_axis(apply(np.linalg.inv(box[0]), points=_fixed_points(model, points, root)))
+
+
+def _fixed_points(model: Any, points: dict[int, Array], root: int) -> Array:
+    return np.concatenate([apply(_fixed_pose(model, b, root), points=p) for b, p in points.items()])
 
 
 def _fixed_pose(model: Any, body: int, root: int) -> Array:

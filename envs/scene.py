@@ -100,6 +100,7 @@ class SceneReader:
             gripper=self._gripper(mirror=mirror),
             goals=self._goals(),
             parents=tuple(item.parent for item in self.objects),
+            round_axes=tuple(item.round_axis for item in self.objects),
             mirrored=mirror,
         )
 

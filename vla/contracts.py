@@ -185,6 +185,7 @@ class SceneState:
     gripper: GripperState
     goals: tuple[GoalState, ...]
     parents: tuple[int, ...]  # (O,) the object that a part belongs to, -1 for whole objects
+    round_axes: tuple[int, ...]  # (O,) the box's axis about which the object is round (a can, a plate), -1 without one
     mirrored: bool = False  # left and right as in `Observation`'s pictures, geometry included
 
     @property

@@ -2,7 +2,8 @@
 
 A box is nine numbers: centre x, y, z and sizes along its own X, Y, Z in metres, then pitch, yaw, roll: Euler angles
 about the camera's fixed X, Y, Z axes in degrees divided by 180. The frame is the camera's: X right, Y down, Z forward.
-Two decimals each. Of the 24 ways to name a box's sides, the one with the smallest rotation is given (`upright_box`).
+Two decimals each. Of the 24 ways to name a box's sides, the one with the smallest rotation is given (`upright_box`);
+a round object's box is turned about its axis to the same end (`spin_box`), since no picture tells that turn.
 """
 
 from __future__ import annotations

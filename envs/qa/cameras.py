@@ -1,8 +1,8 @@
 """Cameras around a scene's work area: one lens for all cameras of a scene, another for the next scene.
 
 Directions are drawn from the upper half around the area except towards the robot's base, distances so that the objects
-fill a good part of the picture. A camera is taken when its line of sight to the area's middle is free, so that it
-stands in no wall, fixture or arm.
+fill a good part of the picture. A camera is taken when most of its line of sight to the area's middle is free, so that
+it stands in or behind no wall, fixture or arm.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _ROLL_DEG = 4.0
 _SPAN = (0.9, 1.6)  # half the picture's height at the middle's distance, in radii of the area
 _DISTANCE = (0.45, 2.0)  # m
 _CLEARANCE = 0.25  # m in front of a camera that nothing enters
+_FREE_SIGHT = 0.6  # of the way to the aim
 _JITTER = 0.25  # of the radius, by which the aim misses the middle
 _TRIES = 40
 
@@ -71,17 +72,11 @@ class CameraSampler:
         return np.array([level * math.cos(azimuth), level * math.sin(azimuth), math.sin(elevation)])
 
     def _is_free(self, eye: Array, aim: Array) -> bool:
-        """Whether nothing stands between, near the camera, or around it."""
-        sight = aim - eye
-        length = float(np.linalg.norm(sight))
-        ahead = self._hit(eye, sight / length)
-        back = self._hit(aim + np.array([0.0, 0.0, 0.3]), (eye - aim) / length)
-        return ahead > _CLEARANCE and (back < 0 or back > length)
-
-    def _hit(self, start: Array, direction: Array) -> float:
-        """Distance in m to the first geom along a ray, -1 when there is none."""
+        """Whether nothing stands around the camera or between it and what it looks at."""
+        length = float(np.linalg.norm(aim - eye))
         geom = np.zeros(1, dtype=np.int32)
-        return float(mujoco.mj_ray(self._model, self._data, start, direction, None, 1, -1, geom, None))
+        hit = mujoco.mj_ray(self._model, self._data, eye, (aim - eye) / length, None, 1, -1, geom, None)
+        return hit < 0 or float(hit) > max(_CLEARANCE, _FREE_SIGHT * length)
 
 
 def look_at(eye: Array, *, aim: Array, roll: float = 0.0) -> Array:

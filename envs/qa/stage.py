@@ -26,7 +26,7 @@ from vst_vla.envs.truth import Camera
 from vst_vla.vla.contracts import Array, SceneState
 
 CLIP_FRAMES = 8
-CLIP_CAMERAS = ("agentview", "robot0_eye_in_hand")
+_MAX_TRIES = 20
 _MIN_EPISODE = CLIP_FRAMES * 2  # control steps
 
 
@@ -79,10 +79,13 @@ class Stage:
         self._where = f"{suite} task {task_id}"
 
     def rearranged(self, shot: Shot, *, rng: np.random.Generator) -> SceneState:
-        """A scene that LIBERO does not hold itself."""
-        number = int(rng.choice(shot.init_states))
-        self._variation.apply(self._states[number], rng=rng)
-        return self._capture(shot, self._cameras(shot, rng), f"initial state {number}, rearranged")
+        """A scene that LIBERO does not hold itself. Raises ValueError when no camera finds room."""
+        for _ in range(_MAX_TRIES):
+            number = int(rng.choice(shot.init_states))
+            self._variation.apply(self._states[number], rng=rng)
+            if cameras := self._cameras(shot, rng):
+                return self._capture(shot, cameras, f"initial state {number}, rearranged")
+        raise self._no_room()
 
     def play(self, source: EpisodeSource, shot: Shot, *, rng: np.random.Generator) -> Episode:
         """An episode, played to its end."""
@@ -92,25 +95,38 @@ class Stage:
         return Episode(states=states, init_state=number)
 
     def moment(self, episode: Episode, shot: Shot, *, rng: np.random.Generator) -> SceneState:
-        """A random moment of an episode."""
-        step = int(rng.integers(len(episode.states)))
-        self.simulator.set_state(episode.states[step])
-        return self._capture(shot, self._cameras(shot, rng), episode.where(step))
+        """A random moment of an episode. Raises ValueError when no camera finds room."""
+        for _ in range(_MAX_TRIES):
+            step = int(rng.integers(len(episode.states)))
+            self.simulator.set_state(episode.states[step])
+            if cameras := self._cameras(shot, rng):
+                return self._capture(shot, cameras, episode.where(step))
+        raise self._no_room()
 
     def clip(self, episode: Episode, shot: Shot, *, rng: np.random.Generator) -> Clip:
-        """Evenly spaced moments of an episode, as the two policy cameras and one that stands still see them."""
+        """Evenly spaced moments of an episode, as the shot's own cameras and one that stands still see them.
+
+        Raises:
+            ValueError: the shot has no camera of its own, and no other finds room.
+        """
         steps = np.linspace(0, len(episode.states) - 1, CLIP_FRAMES).round().astype(int)
         self.simulator.set_state(episode.states[0])
-        extra = self._around(rng, ["still"])
+        still = ["still"] if shot.extra_views or not shot.cameras else []
+        cameras = [*shot.cameras, *self._around(rng, still)]
+        if not cameras:
+            raise self._no_room()
         frames = []
         for step in steps:
             self.simulator.set_state(episode.states[step])
-            frames.append(self._capture(shot, [*CLIP_CAMERAS, *extra], episode.where(int(step))))
+            frames.append(self._capture(shot, cameras, episode.where(int(step))))
         return Clip(frames=tuple(frames), times=tuple(float(step) / CONTROL_HZ for step in steps))
 
     def close(self) -> None:
         """Frees the simulator."""
         self.simulator.close()
+
+    def _no_room(self) -> ValueError:
+        return ValueError(f"no camera finds room around the work area of {self._where}: give cameras=[agentview]")
 
     def _cameras(self, shot: Shot, rng: np.random.Generator) -> list[str | Camera]:
         return [*shot.cameras, *self._around(rng, [f"view{n}" for n in range(shot.extra_views)])]

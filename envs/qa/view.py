@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from vst_vla.envs.geometry import apply, box_corners, box_numbers, project, upright_box
+from vst_vla.envs.geometry import apply, box_corners, box_numbers, project, spin_box, upright_box
 from vst_vla.envs.qa.marks import steady_pixels
 from vst_vla.vla.contracts import Array, SceneState
 
@@ -136,9 +136,16 @@ class Seen:
 
     @cached_property
     def box(self) -> Array:
-        """VST's nine numbers (9,) in the camera's frame, unrounded, with the smallest of the 24 rotations."""
+        """VST's nine numbers (9,) in the camera's frame, unrounded.
+
+        Of the rotations that describe the same box (24, and any turn of a round object about its axis) the smallest.
+        """
         pose = self.view.world_to_camera @ self.view.scene.poses[self.number]
-        upright, half_extents = upright_box(pose, half_extents=self.half_extents)
+        axis = self.view.scene.round_axes[self.number]
+        if axis >= 0:
+            upright, half_extents = spin_box(pose, half_extents=self.half_extents, axis=axis)
+        else:
+            upright, half_extents = upright_box(pose, half_extents=self.half_extents)
         return box_numbers(upright, half_extents=half_extents)
 
     @cached_property

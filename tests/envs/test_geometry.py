@@ -19,6 +19,8 @@ from vst_vla.envs.geometry import (
     project,
     rigid,
     rotation_about,
+    round_axis,
+    spin_box,
     tight_box,
     unproject,
     upright_box,
@@ -112,3 +114,28 @@ def test_tight_box_finds_a_turned_box_and_keeps_a_straight_one():
 def test_outline_drops_inner_points():
     square = np.array([[0, 0], [2, 0], [2, 2], [0, 2], [1, 1], [1, 0]], dtype=float)
     assert sorted(map(tuple, outline(square))) == [(0, 0), (0, 2), (2, 0), (2, 2)]
+
+
+def test_a_round_box_is_turned_about_its_axis_only():
+    rng = np.random.default_rng(0)
+    for axis in range(3):
+        for _ in range(20):
+            tilt = matrix_from_euler(rng.uniform(-180, 180, size=3))
+            half_extents = np.full(3, 0.03)
+            half_extents[axis] = 0.1
+            pose, spun = spin_box(rigid(tilt, translation=rng.normal(size=3)), half_extents=half_extents, axis=axis)
+            place = int(np.argmax(spun))
+            np.testing.assert_allclose(np.abs(pose[:3, place] @ tilt[:, axis]), 1)
+            np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-9)
+            assert np.linalg.det(pose[:3, :3]) == pytest.approx(1)
+            turned = [pose[:3, :3] @ rotation_about(np.eye(3)[place], angle=a) for a in rng.uniform(0, 6, size=5)]
+            assert np.trace(pose[:3, :3]) >= max(np.trace(rotation) for rotation in turned)
+
+
+def test_circles_are_round_and_squares_are_not():
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    can = np.concatenate([np.c_[ring, np.full(24, z)] for z in (-1.5, 1.5)])
+    assert round_axis(can) == 2
+    assert round_axis(can[:, [2, 0, 1]]) == 0
+    assert round_axis(box_corners(np.eye(4), half_extents=np.array([1.0, 1.0, 2.0]))) == -1
