@@ -153,8 +153,8 @@ def rewrite_prompt(prompt: str, *, unified: Unified) -> str:
             line = "".join(key + value for key, value in zip(keys, values, strict=True))
             return prompt[: found.start()] + line + prompt[found.end() :]
     before, _, rest = prompt.partition(CAMERA_END)
-    marker = "<image>\n" if before.startswith("<image>") else ""
-    return f"{marker}{_camera_text(*values)}{rest}"
+    markers = "<image>\n" * before.count("<image>")
+    return f"{markers}{_camera_text(*values)}{rest}"
 
 
 def _camera_text(hfov: str, vfov: str, width: str, height: str) -> str:

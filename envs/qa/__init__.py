@@ -14,6 +14,19 @@ from vst_vla.envs.qa.detection import Detection
 from vst_vla.envs.qa.distance import Distance
 from vst_vla.envs.qa.grounding import Grounding
 from vst_vla.envs.qa.measurement import Measurement
+from vst_vla.envs.qa.mi_camera_motion import CameraMotion
+from vst_vla.envs.qa.mi_camera_relation import CameraRelation
+from vst_vla.envs.qa.mi_caption import MultiImageCaption
+from vst_vla.envs.qa.mi_correspondence import Correspondence
+from vst_vla.envs.qa.mi_detection import MultiImageDetection
+from vst_vla.envs.qa.mi_object_relation import ObjectRelation
+from vst_vla.envs.qa.video_caption import VideoCaption
+from vst_vla.envs.qa.video_counting import Counting
+from vst_vla.envs.qa.video_measurement import VideoMeasurement
+from vst_vla.envs.qa.video_mixed import VideoMixed
+from vst_vla.envs.qa.video_object_relation import VideoObjectRelation
+from vst_vla.envs.qa.video_order import VideoOrder
+from vst_vla.envs.qa.video_route_plan import RoutePlan
 from vst_vla.vla.contracts import near_miss, unknown_name
 
 _CLASSES: tuple[Any, ...] = (
@@ -23,6 +36,19 @@ _CLASSES: tuple[Any, ...] = (
     Distance,
     Caption,
     Measurement,
+    Correspondence,
+    MultiImageDetection,
+    ObjectRelation,
+    CameraRelation,
+    CameraMotion,
+    MultiImageCaption,
+    VideoMeasurement,
+    VideoObjectRelation,
+    Counting,
+    RoutePlan,
+    VideoOrder,
+    VideoCaption,
+    VideoMixed,
 )
 
 FAMILIES: dict[str, Any] = {family.name: family for family in _CLASSES}

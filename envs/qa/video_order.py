@@ -1,0 +1,135 @@
+"""Spatio-temporal order in a video: in which order objects first come into view, or the gripper comes closest to them.
+
+*appear* is asked of the moving wrist camera: an object comes into view in the first frame that shows `MIN_PIXELS` of
+it, when no earlier frame shows any. *approach* is asked of cameras that stand still: at the moment of its nearest
+approach to one object, the gripper is at least `MIN_LEAD` nearer to it than at that of another. Half of the videos run
+backwards, since a task handles its objects in one order only, which could be learnt by name.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vst_vla.envs.qa.base import Clip, QAItem
+from vst_vla.envs.qa.choices import lettered, some
+from vst_vla.envs.qa.films import MIN_PIXELS, Film, clear, films_of
+from vst_vla.envs.qa.options import with_options
+from vst_vla.envs.qa.wording import choose, joined
+from vst_vla.vla.contracts import Array
+
+MIN_LEAD = 0.03
+"""Metres by which the gripper is nearer to an object at one object's moment than at another's."""
+
+_QUESTIONS = {
+    "appear": (
+        "In which order do {names} first come into view in the video?",
+        "{names}: in what order do these first appear in the video?",
+        "What is the order of first appearance of {names}?",
+    ),
+    "approach": (
+        "The gripper comes closest to {names} at different moments of the video. In which order are these moments?",
+        "To {names}, the gripper has its smallest distance at different times. What is the order of these times?",
+    ),
+}
+_MOST_OBJECTS = 4
+_NUM_OTHERS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOrder:
+    """Asks for the order of two to four moments, by letter.
+
+    Args:
+        short_prompt: the plainest wording, without saying how to answer.
+    """
+
+    name: ClassVar[str] = "video_order"
+    level: ClassVar[str] = "L2"
+    takes_clips: ClassVar[bool] = True
+
+    short_prompt: bool = False
+
+    def __call__(self, clip: Clip, *, count: int, rng: np.random.Generator) -> list[QAItem]:
+        """At most `count` items; none when no two objects have different moments."""
+        films = [film for forwards in films_of(clip) for film in (forwards, forwards.backwards())]
+        found = [(film, form, tellable) for film in films for form, tellable in _chains(film) if len(tellable) > 1]
+        return [self._item(*found[int(rng.integers(len(found)))], rng) for _ in range(count if found else 0)]
+
+    def _item(self, film: Film, form: str, chain: Sequence[str], rng: np.random.Generator) -> QAItem:
+        """A question about a random part of a chain of objects in order."""
+        size = min(len(chain), int(rng.integers(2, _MOST_OBJECTS + 1)))
+        chosen = [chain[int(place)] for place in sorted(rng.permutation(len(chain))[:size])]
+        scene = film.views[0].scene
+        spoken = {name: scene.categories[scene.names.index(name)] for name in chosen}
+        answer = _text([spoken[name] for name in chosen])
+        orders = [_text([spoken[name] for name in order]) for order in itertools.permutations(chosen)]
+        choices = lettered(answer, others=some(orders, count=_NUM_OTHERS, without=answer, rng=rng), rng=rng)
+        mixed = joined([f"the {spoken[str(name)]}" for name in rng.permutation(chosen)])
+        question = choose(_QUESTIONS[form], rng=rng, short=self.short_prompt).format(names=mixed)
+        return film.item(
+            self,
+            question=with_options(question[0].upper() + question[1:], choices, short=self.short_prompt),
+            answer=choices.letter,
+            about={"form": form, "objects": chosen},
+        )
+
+
+def _text(names: Sequence[str]) -> str:
+    return " then ".join(names)
+
+
+def _chains(film: Film) -> list[tuple[str, list[str]]]:
+    """Form -> instance names in order, of objects whose moments can all be told apart."""
+    if not film.stands_still:
+        moments = appearances(film)
+        return [("appear", _chain(moments, lambda one, other: moments[one] < moments[other]))]
+    distances = approaches(film)
+    moments = {name: int(values.argmin()) for name, values in distances.items()}
+
+    def before(one: str, other: str) -> bool:
+        at_one, at_other = moments[one], moments[other]
+        leads = (
+            distances[one][at_other] - distances[one][at_one],
+            distances[other][at_one] - distances[other][at_other],
+        )
+        return at_one < at_other and min(leads) >= MIN_LEAD
+
+    return [("approach", _chain(moments, before))]
+
+
+def _chain(moments: Mapping[str, int], before: Callable[[str, str], bool]) -> list[str]:
+    """The objects by moment, leaving out those that are not clearly after all before them."""
+    chain: list[str] = []
+    for name in sorted(moments, key=lambda name: moments[name]):
+        if all(before(earlier, name) for earlier in chain):
+            chain.append(name)
+    return chain
+
+
+def appearances(film: Film) -> dict[str, int]:
+    """Instance name -> place of the frame in which it comes into view, where that is beyond doubt."""
+    scene = film.views[0].scene
+    pixels = np.stack([view.pixels for view in film.views])  # (T,O)
+    found: dict[str, int] = {}
+    for number, name in enumerate(scene.names):
+        is_named = scene.parents[number] < 0 and scene.categories.count(scene.categories[number]) == 1
+        shown = np.flatnonzero(pixels[:, number])
+        if is_named and len(shown) and pixels[shown[0], number] >= MIN_PIXELS:
+            found[name] = int(shown[0])
+    return found
+
+
+def approaches(film: Film) -> dict[str, Array]:
+    """Instance name -> distances (T,) in m between the gripper and the box centre, of objects clear at the start."""
+    hands = np.stack([view.scene.gripper.pose[:3, 3] for view in film.views])
+    return {
+        seen.name: np.linalg.norm(
+            np.stack([view.scene.poses[seen.number, :3, 3] for view in film.views]) - hands, axis=-1
+        )
+        for seen in clear(film.views[0])
+    }
