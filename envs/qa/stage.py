@@ -112,7 +112,7 @@ class Stage:
         steps = np.linspace(0, len(episode.states) - 1, CLIP_FRAMES).round().astype(int)
         self.simulator.set_state(episode.states[0])
         still = ["still"] if shot.extra_views or not shot.cameras else []
-        cameras = [*shot.cameras, *self._around(rng, still)]
+        cameras: list[str | Camera] = [*shot.cameras, *self._around(rng, still)]
         if not cameras:
             raise self._no_room()
         frames = []

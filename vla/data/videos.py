@@ -27,7 +27,7 @@ def read_frames(data: bytes, *, max_frames: int = MAX_FRAMES) -> list[Array]:
         ValueError: it cannot be decoded, or holds no picture.
     """
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             frames = list(container.decode(video=0))
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"a video that cannot be decoded ({type(error).__name__})") from error
