@@ -35,11 +35,18 @@ class Augmentation:
 
     brightness, contrast: largest relative change of a picture.
     state_noise: standard deviation of Gaussian noise on the normalised state.
+    state_dropout: share of the samples whose state is withheld, with zeros in its place. A policy that always has the
+        exact state hardly learns to look where the hand and the things are.
     """
 
     brightness: float = 0.2
     contrast: float = 0.2
     state_noise: float = 0.05
+    state_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.state_dropout <= 1:
+            raise ValueError(f"augmentation.state_dropout {self.state_dropout} is outside 0 to 1: give a share, like 0.3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +96,12 @@ class ColourJitter:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalise:
-    """One feature from physical to model units, with optional Gaussian noise in training."""
+    """One feature from physical to model units; in training with Gaussian noise or withheld, where asked for."""
 
     key: str
     normalizer: Normalizer
     noise: float = 0.0
+    dropout: float = 0.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
         """Normalised; the given sample is left as it is."""
@@ -102,6 +110,8 @@ class Normalise:
         values = self.normalizer.normalize(np.asarray(sample[self.key], dtype=np.float32))
         if rng is not None and self.noise:
             values = values + rng.normal(0, self.noise, values.shape).astype(np.float32)
+        if rng is not None and rng.random() < self.dropout:
+            values = np.zeros_like(values)
         return sample | {self.key: values}
 
 
@@ -132,7 +142,8 @@ def build_transforms(
     ]
     if spec.state is not None:
         state = Normalizer(stats.require(STATE_KEY, dim=spec.state.dim), clip=STATE_CLIP)
-        transforms.append(Normalise(key=STATE_KEY, normalizer=state, noise=augmentation.state_noise))
+        noise, dropout = augmentation.state_noise, augmentation.state_dropout
+        transforms.append(Normalise(key=STATE_KEY, normalizer=state, noise=noise, dropout=dropout))
     return transforms
 
 

@@ -79,3 +79,24 @@ def test_actions_come_back_and_the_gripper_is_left_alone() -> None:
 def test_statistics_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match="6 wide, expected 7"):
         build_transforms(ModelSpec(), stats=make_stats(action=6))
+
+
+def test_the_state_is_withheld_from_a_share_of_the_training_samples_only() -> None:
+    sample = make_sample(np.random.default_rng(0))
+    augmentation = Augmentation(state_noise=0.0, state_dropout=0.3)
+    transforms = build_transforms(ModelSpec(), stats=make_stats(), augmentation=augmentation)
+    rng = np.random.default_rng(0)
+    seen = [apply(transforms, sample, rng=rng) for _ in range(400)]
+    withheld = [not trained[STATE_KEY].any() for trained in seen]
+    assert 0.22 < np.mean(withheld) < 0.38
+    served = apply(transforms, sample)
+    assert served[STATE_KEY].any()
+    for trained, empty in zip(seen, withheld, strict=True):
+        np.testing.assert_array_equal(trained[STATE_KEY], 0 if empty else served[STATE_KEY])
+        np.testing.assert_array_equal(trained[ACTION_KEY], served[ACTION_KEY])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_state_dropout_that_is_no_share_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=f"state_dropout {share} is outside 0 to 1"):
+        Augmentation(state_dropout=share)
