@@ -24,7 +24,6 @@ HOLD = 0.006  # m of the thing that have to stand above the grasp point
 DEPTH = 0.028  # m below the thing's top at which it is held, when there is room
 WIDEST = 0.070  # m between open fingers
 ROOM = 0.012  # m kept to everything, where possible
-EACH = 30  # grasps kept of each heading
 
 TURN_COST = 0.25  # for a quarter turn
 SKEW_COST = 1.0  # for a part at 45 degrees to the fingers
@@ -80,7 +79,7 @@ def _alike(one: Grasp, other: Grasp) -> bool:
 
 
 def _at_heading(item: Heights, near: HandRoom, wide: HandRoom, *, heading: float, middle: Array) -> list[Grasp]:
-    """The best grasps with the fingers closing along one heading."""
+    """The grasps with the fingers closing along one heading."""
     axes, bottom = axes_of(heading), float(item.underside.min())
     points = _centred(item, item.cells(step=2), axes, bottom=bottom)
     between = _between(item, points, axes)
@@ -101,8 +100,10 @@ def _at_heading(item: Heights, near: HandRoom, wide: HandRoom, *, heading: float
         + TIGHT_COST * np.clip(wide.floor(points, axes) - height, 0.0, ROOM)
         + SHALLOW_COST * (height - top + wanted)
     )
-    best = np.flatnonzero(fits)[np.argsort(cost[fits], kind="stable")[:EACH]]
-    return [Grasp(position=np.append(points[i], height[i]), heading=heading, cost=float(cost[i])) for i in best]
+    return [
+        Grasp(position=np.append(points[i], height[i]), heading=heading, cost=float(cost[i]))
+        for i in np.flatnonzero(fits)
+    ]
 
 
 def _centred(item: Heights, points: Array, axes: Array, *, bottom: float) -> Array:

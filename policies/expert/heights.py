@@ -54,10 +54,14 @@ class Heights:
         return Heights(low=self.low, top=top, underside=self.underside)
 
     def highest_between(self, start: Array, end: Array, *, width: float) -> float:
-        """The highest surface within `width` m beside the straight way from `start` (2,) to `end` (2,)."""
+        """The highest surface within `width` m of the straight way from `start` (2,) to `end` (2,).
+
+        Only beside the way, not before or behind it; around `start` when both are the same.
+        """
         length = float(np.linalg.norm(end - start))
-        along = (end - start) / max(length, 1e-9)
-        ways = np.linspace(0.0, length, 2 + int(length / (2 * PITCH)))
+        along = (end - start) / length if length > 0 else np.array([1.0, 0.0])
+        ends = (0.0, length) if length > 0 else (-width, width)
+        ways = np.linspace(*ends, 2 + int((ends[1] - ends[0]) / (2 * PITCH)))
         sides = np.linspace(-width, width, 2 + int(width / PITCH))
         across = np.array([-along[1], along[0]])
         return float(self.top_at(start + ways[:, None, None] * along + sides[None, :, None] * across).max())

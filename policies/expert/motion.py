@@ -35,6 +35,12 @@ def pointing_down(heading: float) -> Array:
     return np.stack([closing, np.cross(down, closing), down], axis=1)
 
 
+def about_up(angle: float) -> Array:
+    """Rotation (3,3) by `angle` (rad) about the world's z axis."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
 def rotation_vector(rotation: Array) -> Array:
     """Axis times angle (3,) in rad of a rotation matrix, for angles below pi."""
     axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])

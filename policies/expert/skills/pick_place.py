@@ -9,7 +9,7 @@ import numpy as np
 from vst_vla.envs.simulator import Simulator
 from vst_vla.policies.expert.geometry import Hand, box_of, hand_of, origin_of, origins
 from vst_vla.policies.expert.handroom import FINGER_TIP
-from vst_vla.policies.expert.motion import CLOSE, OPEN, pointing_down, rotation_vector, servo
+from vst_vla.policies.expert.motion import CLOSE, OPEN, about_up, rotation_vector, steer
 from vst_vla.policies.expert.plan import Plan, plan_move
 from vst_vla.policies.expert.spot import Relation, spot_of
 from vst_vla.policies.expert.transit import over
@@ -25,7 +25,9 @@ CLOSING_STEPS = 14  # at most
 CLOSED = 0.0008  # m that the fingers may still move in a step when they are closed
 EMPTY = 0.002  # m between closed fingers that hold nothing
 ABOVE = 0.01  # m beside the goal within which the object is put down
+INSIDE = 0.004  # m before its goal at which an object that is slid in is let go
 SETTLED = 0.006  # m above the goal at which it is let go
+TURN_HEIGHT = 0.08  # m above its start from which the object is turned
 STALLED = 20  # steps of putting down after which it is let go anyway
 OPENING_STEPS = 4
 RETREAT = 0.08  # m by which the hand goes up afterwards
@@ -40,6 +42,7 @@ class Phase(Enum):
     CLOSE = "close"
     CARRY = "carry"
     LOWER = "lower"
+    SLIDE = "slide"
     RELEASE = "release"
     RETREAT = "retreat"
 
@@ -75,7 +78,7 @@ class PickPlace:
     @property
     def noise_scale(self) -> float:
         """Standard deviation of the noise that the present phase bears, in action units."""
-        near = self.phase in (Phase.CLOSE, Phase.LOWER, Phase.RELEASE) or self._distance < NEAR
+        near = self.phase in (Phase.CLOSE, Phase.LOWER, Phase.SLIDE, Phase.RELEASE) or self._distance < NEAR
         return NEAR_NOISE if near else FREE_NOISE
 
     @property
@@ -87,12 +90,11 @@ class PickPlace:
         """The next action (7,)."""
         hand, origin = hand_of(simulator), origin_of(simulator, self.item)
         plan = self._present_plan(simulator)
-        apart = plan.origin + _moved(simulator, self, plan) - origin
-        self._choose_phase(plan, hand, origin, apart)
-        position = self._goal(simulator, plan, hand, apart)
-        heading = plan.grasp.heading + (plan.turn if self._is_lifted(plan, origin) else 0.0)
-        grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY, Phase.LOWER) else OPEN
-        return servo(hand, position=position, heading=heading, grip=grip)
+        put = plan.way.origin + self._shift(simulator, plan) - origin
+        self._choose_phase(plan, hand, origin, put)
+        position = self._goal(simulator, plan, hand, put)
+        grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY, Phase.LOWER, Phase.SLIDE) else OPEN
+        return steer(hand, position=position, rotation=self._rotation(plan, origin), grip=grip)
 
     def _present_plan(self, simulator: Simulator) -> Plan:
         """The plan; a new one before the grasp when anything has moved."""
@@ -102,56 +104,73 @@ class PickPlace:
             self._plan = plan_move(simulator, self.item, self.target, relation=self.relation, failed=self._failed)
         return self._plan
 
-    def _goal(self, simulator: Simulator, plan: Plan, hand: Hand, apart: Array) -> Array:
-        """Where the hand should go next, (3,) m."""
-        put = hand.position + apart
+    def _shift(self, simulator: Simulator, plan: Plan) -> Array:
+        """How far (3,) m the target has moved since it was planned."""
+        return spot_of(simulator, self.target, relation=self.relation).middle - plan.spot
+
+    def _goal(self, simulator: Simulator, plan: Plan, hand: Hand, put: Array) -> Array:
+        """Where the hand should go next, (3,) m; `put` (3,) m is what the object has still to move."""
+        before = hand.position + put - plan.way.slide
         match self.phase:
             case Phase.REACH:
-                self._distance = float(np.linalg.norm(plan.grasp.position - hand.position))
-                return over(plan.scene, start=hand.position, goal=plan.grasp.position, hanging=FINGER_TIP)
+                self._distance = float(np.linalg.norm(plan.way.position - hand.position))
+                return over(plan.scene, start=hand.position, goal=plan.way.position, hanging=FINGER_TIP)
             case Phase.CARRY:
-                self._distance = float(np.linalg.norm(put - hand.position))
+                self._distance = float(np.linalg.norm(before - hand.position))
                 hanging = float(hand.position[2]) - box_of(simulator, self.item).bottom
-                return over(plan.around, start=hand.position, goal=put, hanging=hanging)
+                return over(plan.around, start=hand.position, goal=before, hanging=hanging)
             case Phase.LOWER:
-                return np.subtract(put, (0.0, 0.0, SETTLED))
+                return np.subtract(before, (0.0, 0.0, SETTLED))
+            case Phase.SLIDE:
+                return hand.position + put
+            case Phase.RETREAT if plan.way.slide.any():
+                return self._hold - plan.way.slide
             case Phase.RETREAT:
                 return np.add(self._hold, (0.0, 0.0, 1.5 * RETREAT))
         return self._hold
 
-    def _choose_phase(self, plan: Plan, hand: Hand, origin: Array, apart: Array) -> None:
+    def _choose_phase(self, plan: Plan, hand: Hand, origin: Array, put: Array) -> None:
+        before = put - plan.way.slide
         self._waited += self.phase is not Phase.REACH or self._distance < NEAR
         match self.phase:
             case Phase.REACH if self._is_at(plan, hand) or self._waited > PATIENCE:
-                self._enter(Phase.CLOSE, hold=plan.grasp.position)
+                self._enter(Phase.CLOSE, hold=plan.way.position)
                 self._grasps += 1
             case Phase.CLOSE if self._has_closed(hand):
                 self._enter(Phase.CARRY, hold=hand.position)
                 self._held = hand.rotation.T @ (origin - hand.position)
-            case Phase.CARRY | Phase.LOWER if self._has_slipped(hand, origin):
-                self._failed.append(plan.grasp.position - plan.start)
+            case Phase.CARRY | Phase.LOWER | Phase.SLIDE if self._has_slipped(hand, origin):
+                self._failed.append(plan.way.position - plan.start)
                 self._start_over()
-            case Phase.CARRY if np.linalg.norm(apart[:2]) < ABOVE and self._is_turned(plan, hand):
+            case Phase.CARRY if np.linalg.norm(before[:2]) < ABOVE and self._skew(plan, hand, origin) < SQUARE:
                 self._enter(Phase.LOWER, hold=hand.position)
-            case Phase.LOWER if -apart[2] < SETTLED or self._waited > STALLED:
+            case Phase.LOWER if -before[2] < SETTLED or self._waited > STALLED:
+                self._enter(Phase.SLIDE if plan.way.slide.any() else Phase.RELEASE, hold=hand.position)
+            case Phase.SLIDE if np.linalg.norm(put[:2]) < INSIDE or self._waited > STALLED:
                 self._enter(Phase.RELEASE, hold=hand.position)
             case Phase.RELEASE if self._waited >= OPENING_STEPS:
                 self._enter(Phase.RETREAT, hold=hand.position)
-            case Phase.RETREAT if hand.position[2] > self._hold[2] + RETREAT or self._waited > RETREAT_STEPS:
+            case Phase.RETREAT if self._is_clear(plan, hand) or self._waited > RETREAT_STEPS:
                 self._start_over()
 
     def _is_at(self, plan: Plan, hand: Hand) -> bool:
-        apart = np.linalg.norm(plan.grasp.position - hand.position)
-        return bool(apart < CLOSE_ENOUGH) and _skew(hand, plan.grasp.heading) < SQUARE
+        near = np.linalg.norm(plan.way.position - hand.position) < CLOSE_ENOUGH
+        return bool(near) and self._skew(plan, hand, plan.start) < SQUARE
 
-    def _is_turned(self, plan: Plan, hand: Hand) -> bool:
-        return _skew(hand, plan.grasp.heading + plan.turn) < SQUARE
+    def _is_clear(self, plan: Plan, hand: Hand) -> bool:
+        """Whether the hand has come away from the object that it let go."""
+        away = max(RETREAT, float(np.linalg.norm(plan.way.slide)) - ABOVE)
+        return bool(np.linalg.norm(hand.position - self._hold) > away)
 
-    def _is_lifted(self, plan: Plan, origin: Array) -> bool:
-        """Whether the object may be turned already."""
-        return self.phase not in (Phase.REACH, Phase.CLOSE) and (
-            origin[2] > plan.start[2] + 2 * RETREAT or self.phase is not Phase.CARRY
-        )
+    def _rotation(self, plan: Plan, origin: Array) -> Array:
+        """How the hand (3,3) should be turned; it turns the object once it is high, and keeps it so."""
+        high = origin[2] > plan.start[2] + TURN_HEIGHT
+        turned = self.phase not in (Phase.REACH, Phase.CLOSE, Phase.CARRY) or (self.phase is Phase.CARRY and high)
+        return about_up(plan.way.turn if turned else 0.0) @ plan.way.rotation
+
+    def _skew(self, plan: Plan, hand: Hand, origin: Array) -> float:
+        """Angle in rad between the hand and how it should be turned."""
+        return float(np.linalg.norm(rotation_vector(self._rotation(plan, origin) @ hand.rotation.T)))
 
     def _has_closed(self, hand: Hand) -> bool:
         """Whether the fingers have come to a stop."""
@@ -168,13 +187,3 @@ class PickPlace:
     def _start_over(self) -> None:
         self._enter(Phase.REACH, hold=np.zeros(3))
         self._plan, self._distance = None, np.inf
-
-
-def _moved(simulator: Simulator, skill: PickPlace, plan: Plan) -> Array:
-    """How far (3,) m the target has moved since it was planned."""
-    return spot_of(simulator, skill.target, relation=skill.relation).middle - plan.spot
-
-
-def _skew(hand: Hand, heading: float) -> float:
-    """Angle in rad between the hand and one that points down and closes along `heading`."""
-    return float(np.linalg.norm(rotation_vector(pointing_down(heading) @ hand.rotation.T)))
