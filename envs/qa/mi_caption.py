@@ -92,10 +92,13 @@ def _layout(objects: Sequence[Seen], pair: Pair) -> list[str]:
     """How neighbours in the list lie to each other for the viewer of picture 1."""
     sentences = []
     for one, other in list(itertools.pairwise(objects))[:_MOST_RELATIONS]:
-        step = _place(one, pair) - _place(other, pair)
-        words = _side_words(step)
-        metres = length_text(float(np.linalg.norm(step)), unit="m")
-        sentences.append(f"{words.format(one=one.category, other=other.category)}, {metres} from center to center.")
+        places = _place(one, pair), _place(other, pair)
+        metres = length_text(float(np.linalg.norm(places[0] - places[1])), unit="m")
+        if sides := " and ".join(_sides(*places)):
+            relation = f"the {one.category} is {sides} the {other.category}"
+            sentences.append(f"For the viewer of picture 1, {relation}, {metres} from center to center.")
+        else:
+            sentences.append(f"The {one.category} and the {other.category} are {metres} apart from center to center.")
     return sentences
 
 
@@ -103,13 +106,16 @@ def _place(seen: Seen, pair: Pair) -> Array:
     return apply(pair.first.world_to_camera, points=seen.view.scene.poses[seen.number, :3, 3])
 
 
-def _side_words(step: Array) -> str:
-    """One object relative to another in the first camera's axes: right of it and nearer, say."""
-    words = [] if abs(step[0]) < MIN_SIDE else ["to the right of" if step[0] > 0 else "to the left of"]
-    words += [] if abs(step[2]) < MIN_SIDE else ["farther away than" if step[2] > 0 else "nearer than"]
-    if not words:
-        return "The {one} is about as far to the side and as far away as the {other}"
-    return f"For the viewer of picture 1, the {{one}} is {' and '.join(words)} the {{other}}"
+def _sides(one: Array, other: Array) -> list[str]:
+    """One place relative to another in the first camera's axes: to the right of it and nearer, say.
+
+    Left and right are told only where the picture agrees: for places in front of the camera, in this order there too.
+    """
+    step = one - other
+    ahead = min(one[2], other[2]) > 0
+    agrees = ahead and (one[0] / one[2] > other[0] / other[2]) == (step[0] > 0)
+    words = ["to the right of" if step[0] > 0 else "to the left of"] if agrees and abs(step[0]) >= MIN_SIDE else []
+    return words + (["farther away than" if step[2] > 0 else "nearer than"] if abs(step[2]) >= MIN_SIDE else [])
 
 
 def _names(objects: Sequence[Seen]) -> str:

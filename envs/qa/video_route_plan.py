@@ -33,8 +33,8 @@ _MOST_OBJECTS = 5
 _QUESTIONS = (
     "Objects stand as at the {moment} of the video. You are at {a} and face {b}. You turn, go straight to {c}, turn "
     "again and go straight to {d}. Which turns do you make?",
-    "Plan a walk on the table as it is at the {moment} of the video: begin at {a}, facing {b}; 1. [fill in] 2. go "
-    "forward until {c}; 3. [fill in] 4. go forward until {d}. What has to be filled in?",
+    "Plan a walk among the objects as they are at the {moment} of the video: begin at {a}, facing {b}; 1. [fill in] "
+    "2. go forward until {c}; 3. [fill in] 4. go forward until {d}. What has to be filled in?",
     "A small robot starts at {a}, looking towards {b}, and has to reach {c} first and {d} then, in straight lines. "
     "With everything where the {moment} of the video shows it, which turns does it need?",
 )
