@@ -167,6 +167,7 @@ class _Workshop:
         if cls._stage is None or cls._key != (suite, task_id, assets):
             if cls._stage is not None:
                 cls._stage.close()
+            cls._stage = None  # before the next one is built: two at a time would double the memory
             cls._stage, cls._key = Stage(suite, task_id=task_id, assets=assets), (suite, task_id, assets)
         return cls._stage
 
