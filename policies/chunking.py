@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vst_vla.vla.contracts import Array, Observation, Policy, unknown_name
+from vst_vla.vla.contracts import Array, Observation, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,18 @@ class ChunkCounts:
         return ChunkCounts(**{name: value - getattr(before, name) for name, value in asdict(self).items()})
 
 
+class Answering(Protocol):
+    """What is asked for chunks: a policy here, or a `PolicyClient`."""
+
+    def infer(self, observation: Observation) -> dict[str, Array]:
+        """One observation -> {"actions": (C, A)}."""
+        ...
+
+    def reset(self) -> None:
+        """A new episode starts."""
+        ...
+
+
 class Strategy(Protocol):
     """One way to execute chunks."""
 
@@ -81,7 +93,7 @@ class RecedingHorizon:
         replan: actions executed of each chunk; of a shorter chunk, all.
     """
 
-    def __init__(self, policy: Policy, *, replan: int) -> None:
+    def __init__(self, policy: Answering, *, replan: int) -> None:
         self.counts = ChunkCounts()
         self._asker, self._replan = _Asker(policy, self.counts), _checked_replan(replan)
         self._asked_at = 0
@@ -150,7 +162,7 @@ class TemporalEnsemble:
         decay: see `OverlappingChunks`.
     """
 
-    def __init__(self, policy: Policy, *, every: int = 1, decay: float = 0.01) -> None:
+    def __init__(self, policy: Answering, *, every: int = 1, decay: float = 0.01) -> None:
         self.counts = ChunkCounts()
         self._asker, self._every = _Asker(policy, self.counts), _checked_replan(every)
         self._chunks = OverlappingChunks(decay=decay)
@@ -195,7 +207,7 @@ class AsyncChunks:
         ValueError: for another `late`, or numbers below 1 (replan) or 0 (blend).
     """
 
-    def __init__(self, policy: Policy, *, replan: int, blend: int = 2, late: str = "finish") -> None:
+    def __init__(self, policy: Answering, *, replan: int, blend: int = 2, late: str = "finish") -> None:
         if late not in LATE:
             raise unknown_name("late", late, LATE)
         if blend < 0:
@@ -282,7 +294,7 @@ class AsyncChunks:
 class _Asker:
     """Asks a policy, counts, and logs the first failure of a row and its end."""
 
-    def __init__(self, policy: Policy, counts: ChunkCounts) -> None:
+    def __init__(self, policy: Answering, counts: ChunkCounts) -> None:
         self.policy, self._counts, self._away = policy, counts, False
 
     def chunk(self, observation: Observation) -> Array:

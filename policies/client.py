@@ -198,7 +198,7 @@ class PolicyClient:
             open_timeout=self._connect_timeout_s,
             close_timeout=0.1,
             additional_headers=self._headers,
-        )
+        ).__enter__()
         first = connection.recv(timeout=self._connect_timeout_s)
         self._metadata = unpack(first) if isinstance(first, bytes) else {}
         return connection

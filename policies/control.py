@@ -58,7 +58,7 @@ def run_episode(
     began, status = time.perf_counter(), start
     try:
         while not status.done and (max_ticks is None or status.tick - start.tick < max_ticks):
-            wanted = _choose(strategy, robot, tick=status.tick)
+            wanted = choose(strategy, robot, tick=status.tick)
             age = wanted.age if wanted else 0
             action = safety.apply(wanted.action if wanted else None, state=status.state, age=age)
             status = robot.step(action)
@@ -77,7 +77,8 @@ def run_episode(
     )
 
 
-def _choose(strategy: Strategy, robot: Robot, *, tick: int) -> TimedAction | None:
+def choose(strategy: Strategy, robot: Robot, *, tick: int) -> TimedAction | None:
+    """The strategy's action for this control period, None to hold; also while the policy's server is away."""
     try:
         return strategy.act(robot.observe, tick=tick)
     except ConnectionError:  # counted and logged by the strategy

@@ -93,7 +93,7 @@ class WireRobotClient:
 
     def _open(self) -> ClientConnection:
         try:
-            return connect(self._uri, proxy=None, compression=None, max_size=None)
+            return connect(self._uri, proxy=None, compression=None, max_size=None).__enter__()
         except (WebSocketException, OSError) as error:
             raise ConnectionError(f"no robot at {self._uri} ({error}): start one with scripts/wire_robot.py") from error
 

@@ -72,7 +72,8 @@ class SafetyLimits:
                 raise unknown_name("safety limit", name, names)
             if not _usable(value):
                 raise ValueError(f"safety limit '{name}' is {value!r}, expected a number or a list of numbers")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class SafetyFilter:
 
     def reset(self) -> None:
         """The arm stands still and a new episode starts; the counts stay."""
-        self._before = np.zeros(self._spec.dim)
+        self._before: Array = np.zeros(self._spec.dim)
         self._gripper: float | None = None
         self._asked, self._asked_for = 0.0, 0
 
@@ -177,7 +178,8 @@ class SafetyFilter:
     def _note(self, hits: set[str], action: Array | None) -> None:
         self.counts.update(hits)
         for name in sorted(hits - self._acting):
-            log.warning("safety: '%s' acts on %s (%d times so far)", name, np.round(action, 3), self.counts[name])
+            shown = "nothing" if action is None else np.round(action, 3)
+            log.warning("safety: '%s' acts on %s (%d times so far)", name, shown, self.counts[name])
         self._acting = hits
 
 

@@ -43,12 +43,13 @@ from vst_vla.policies.server_request import (
     read_step,
 )
 from vst_vla.policies.wire import Message, pack, unpack
-from vst_vla.vla.contracts import Array, Policy
+from vst_vla.vla.contracts import ActionSpec, Array, Policy
 
 log = logging.getLogger(__name__)
 
 PATHS = ("/healthz", "/metrics")
 WARM_UP_RUNS = 2
+READ_SIZE = 96 * 2**10
 INTERNAL_ERROR, POLICY_VIOLATION = 1011, 1008
 BROKEN_FRAMES = (1002, 1007, 1009)
 """Closing codes that the websocket layer itself sends: broken framing, broken text, a message that is too large."""
@@ -84,6 +85,8 @@ class ServerSettings:
             raise ValueError("the API key is empty: set one, or leave it out to let everyone in")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port is {self.port}, expected 0 to 65535")
+        if self.ensemble_decay is not None:
+            OverlappingChunks(decay=self.ensemble_decay)  # refuses one that makes no sense
         if self.ensemble_every < 1:
             raise ValueError(f"ensemble_every is {self.ensemble_every}, expected at least 1 control step")
 
@@ -170,8 +173,9 @@ class PolicyServer:
                 origins=[None],
                 compression=None,
                 max_size=settings.limits.max_message_bytes,
-                max_queue=1,
+                max_queue=2,
                 process_request=self._admit,
+                create_connection=_Connection,
             )
         except OSError as error:
             where = f"port {settings.port} on {settings.host}"
@@ -266,6 +270,19 @@ class RateExceeded(ValueError):
     """A client sends faster than it may."""
 
 
+class _Connection(ServerConnection):
+    """A connection that reads in pieces of 96 KiB instead of asyncio's 256.
+
+    The C library maps fresh memory for every piece from 128 KiB on, and paying for its pages costs more time than
+    fewer pieces save.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio once the client is there."""
+        setattr(transport, "max_size", READ_SIZE)  # noqa: B010 (an attribute that asyncio's types do not name)
+        super().connection_made(transport)
+
+
 class _Session:
     """What the server remembers of one connection."""
 
@@ -286,10 +303,11 @@ class _Session:
     def message(self, inference: Inference, *, step: int | None, waited_ms: float, needs: PolicyNeeds) -> Message:
         """The reply. Raises RuntimeError when the policy's actions are not finite or out of range."""
         actions = np.asarray(inference.actions, np.float32)
-        try:
-            needs.action.check(actions)
-        except ValueError as error:
-            raise RuntimeError(f"its reply cannot be sent: {error}") from error
+        if not _plainly_good(actions, needs.action):
+            try:
+                needs.action.check(actions)
+            except ValueError as error:
+                raise RuntimeError(f"its reply cannot be sent: {error}") from error
         server = {"infer_ms": waited_ms, "batch": inference.batch}
         if self.prev_total_ms is not None:
             server["prev_total_ms"] = self.prev_total_ms
@@ -307,6 +325,16 @@ class _Session:
         self._chunks.add(actions, step=start)
         averaged = [self._chunks.at(start + i) for i in range(len(actions))]
         return np.stack([action for action in averaged if action is not None])
+
+
+def _plainly_good(actions: Array, spec: ActionSpec) -> bool:
+    """The usual case of `spec.check`, in a quarter of its time: nothing is outside, and NaN compares as outside."""
+    return (
+        actions.ndim == 2
+        and actions.shape[1] == spec.dim
+        and bool(actions.min() >= spec.low)
+        and bool(actions.max() <= spec.high)
+    )
 
 
 def _plain(content: dict[str, Any]) -> dict[str, Any]:

@@ -169,11 +169,16 @@ def _committed(value: Any, needs: PolicyNeeds) -> Array:
 
 
 def _finite(value: Array, name: str) -> Array:
-    with np.errstate(over="ignore"):
-        numbers = value.astype(np.float32)
+    numbers = value if value.dtype == np.float32 else _narrowed(value)
     if not np.isfinite(numbers).all():
         raise ValueError(f"'{name}' holds a NaN or infinity: send finite numbers only")
     return numbers
+
+
+def _narrowed(value: Array) -> Array:
+    """As float32; what does not fit becomes an infinity."""
+    with np.errstate(over="ignore"):
+        return value.astype(np.float32)
 
 
 def _prompt(value: Any) -> str:

@@ -28,7 +28,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.simulator import CAMERAS
 from vst_vla.policies.wire import Message, pack, unpack
-from vst_vla.vla.contracts import STATE_KEY, STILL_ACTION, Array
+from vst_vla.vla.contracts import LIBERO_STATE, STATE_KEY, STILL_ACTION, Array
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,10 @@ class WireRobot:
         self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._waiting: _Request | None = None
         self._due: float | None = None  # when the next control period ends; None while the clock stands
-        self._state = np.zeros(8, np.float32)
-        self._begin(np.zeros(8, np.float32))
+        self._state: Array = np.zeros(LIBERO_STATE.dim, np.float32)
+        self._still: Array = np.array(STILL_ACTION)
+        self._ticks = self._held = self._overruns = 0
+        self._success = self._done = False
 
     def listen(self, *, host: str = "127.0.0.1", port: int = 0) -> int:
         """Opens the port and returns its number. Raises OSError when it is taken."""
@@ -179,6 +181,7 @@ class WireRobot:
             self._due = time.monotonic() + self._period if late > self._period else self._due + self._period
 
     def _begin(self, state: Array) -> None:
+        """A new episode; the clock starts with its first command."""
         self._release()
         self._state, self._still = state, np.array(STILL_ACTION)
         self._ticks = self._held = self._overruns = 0

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from vst_vla.envs.statistics import wilson_interval
-from vst_vla.policies.chunking import AsyncChunks, RecedingHorizon, Strategy, TemporalEnsemble
+from vst_vla.policies.chunking import Answering, AsyncChunks, RecedingHorizon, Strategy, TemporalEnsemble
 from vst_vla.policies.client import PolicyClient
 from vst_vla.policies.control import EpisodeReport, run_episode
 from vst_vla.policies.relay import DelayRelay
@@ -20,7 +20,7 @@ from vst_vla.policies.robot import WireRobotClient
 from vst_vla.policies.safety import SafetyFilter, SafetyLimits
 from vst_vla.scripts.config import HelpShown, compose
 from vst_vla.scripts.rollout import init_states
-from vst_vla.vla.contracts import Policy, unknown_name
+from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.files import write_json
 
 Config = dict[str, Any]
@@ -68,7 +68,7 @@ def policy_behind(config: Config) -> Iterator[PolicyClient]:
     relay.close()
 
 
-def make_strategy(policy: Policy, config: Config) -> Strategy:
+def make_strategy(policy: Answering, config: Config) -> Strategy:
     """The strategy that the configuration names. Raises ValueError for an unknown one."""
     name, replan = config["strategy"], config["replan"]
     if name == "sync":

@@ -200,8 +200,8 @@ def test_limits_on_size_rate_and_connections(counting_policy, serving, request_o
     limits = ServerLimits(max_message_mib=0.5, max_rate=2, burst=3, max_connections=2)
     with serving(counting_policy(), limits=limits) as running:
         connection, _ = join(running)
+        connection.send(pack({"a": np.zeros(600 * 2**10, np.uint8)}))
         with pytest.raises(ConnectionClosed) as closed:
-            connection.send(pack({"a": np.zeros(2**20, np.uint8)}))
             connection.recv(timeout=10)
         assert (closed.value.rcvd.code, "limit" in closed.value.rcvd.reason) == (1009, True)
         connection, _ = join(running)
