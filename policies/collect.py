@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,13 +121,8 @@ def _full_disk_explained(staging: Staging) -> Iterator[None]:
 
 def _run_missing(staging: Staging, plan: Plan, *, launcher: Launcher, num_workers: int) -> None:
     """Runs the jobs that are neither staged nor known to fail."""
-    known = staging.failures()
-    given_up = set() if plan.drop_failures else {failure.task_id for failure in known.values()}
-    missing = [
-        (index, job)
-        for index, job in enumerate(plan.jobs)
-        if not (staging.has(index) or index in known or job.task_id in given_up)
-    ]
+    given_up = set() if plan.drop_failures else {failure.task_id for failure in staging.failures().values()}
+    missing = _missing(staging, plan, given_up)
     if not missing:
         return
     runner = launcher(
@@ -136,16 +131,22 @@ def _run_missing(staging: Staging, plan: Plan, *, launcher: Launcher, num_worker
         assets=plan.assets,
         num_workers=min(num_workers, len(missing)),
     )
-    progress = _progress(plan, missing)
-    try:
+    with closing(runner), closing(_progress(plan, missing)) as progress:
         for index, job, outcome in runner:
             _keep(staging, index, outcome)
             progress.add(job.task_id, failed=isinstance(outcome, Failure))
             if isinstance(outcome, Failure) and not plan.drop_failures and job.task_id not in given_up:
                 given_up.add(job.task_id)
                 progress.give_up(job.task_id, outcome.reason)
-    finally:
-        progress.close()
+
+
+def _missing(staging: Staging, plan: Plan, given_up: Set[int]) -> list[Numbered]:
+    known = staging.failures()
+    return [
+        (index, job)
+        for index, job in enumerate(plan.jobs)
+        if not (staging.has(index) or index in known or job.task_id in given_up)
+    ]
 
 
 def _keep(staging: Staging, index: int, outcome: Outcome) -> None:

@@ -6,7 +6,7 @@ Every machine of the cluster needs this package and LIBERO's assets. `ray.init()
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ MAX_RETRIES = 3  # of an episode whose worker or machine was lost
 
 def run_on_ray(
     jobs: Iterator[Numbered], *, suite: str, assets: Assets, num_workers: int
-) -> Iterator[tuple[int, Job, Outcome]]:
+) -> Generator[tuple[int, Job, Outcome]]:
     """A launcher (`policies/workers.py`): Ray tasks of one core each. An episode whose worker is lost is run again.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
@@ -23,7 +23,7 @@ class Launcher(Protocol):
 
     def __call__(
         self, jobs: Iterator[Numbered], *, suite: str, assets: Assets, num_workers: int
-    ) -> Iterator[tuple[int, Job, Outcome]]:
+    ) -> Generator[tuple[int, Job, Outcome]]:
         """Yields outcomes as they come; takes the next job only when a worker is about to be free.
 
         Args:
@@ -40,7 +40,7 @@ class Launcher(Protocol):
 
 def run_local(
     jobs: Iterator[Numbered], *, suite: str, assets: Assets, num_workers: int
-) -> Iterator[tuple[int, Job, Outcome]]:
+) -> Generator[tuple[int, Job, Outcome]]:
     """A launcher: processes on this machine."""
     spawn = multiprocessing.get_context("spawn")
     running: dict[Future[Outcome], Numbered] = {}

@@ -6,7 +6,7 @@ import builtins
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -60,7 +60,7 @@ class Told:
 
 def run_here(
     jobs: Iterator[Numbered], *, suite: str, assets: Assets, num_workers: int
-) -> Iterator[tuple[int, Any, Outcome]]:
+) -> Generator[tuple[int, Any, Outcome]]:
     """A launcher without processes."""
     for index, job in jobs:
         ran.append(index)
