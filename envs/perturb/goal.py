@@ -7,7 +7,6 @@ judged by the new goal, by LIBERO's predicates.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import combinations
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vst_vla.envs.perturb.axis import CannotVary
-from vst_vla.envs.perturb.outlines import gap, outline_of, swept_outline
+from vst_vla.envs.perturb.outlines import gap, outline, outline_of, swept_points
 from vst_vla.envs.perturb.solids import read_solids
 from vst_vla.envs.perturb.things import Region, Thing, read_regions, read_things
 from vst_vla.envs.perturb.wording import Clause, Wording
@@ -131,7 +130,7 @@ def _switches(simulator: Simulator, things: dict[str, Thing], regions: dict[str,
     for drawer in drawers:
         if drawer.name in opened:
             yield ("close", drawer.name)
-        elif drawer.owner not in blocked and _has_room(simulator, drawer.owner):
+        elif drawer.owner not in blocked and _has_room(simulator, drawer):
             yield ("open", drawer.name)
     for thing in things.values():
         if thing.kind == "microwave":
@@ -140,14 +139,14 @@ def _switches(simulator: Simulator, things: dict[str, Thing], regions: dict[str,
             yield ("turnoff", thing.name) if simulator.holds(("turnon", thing.name)) else ("turnon", thing.name)
 
 
-def _has_room(simulator: Simulator, fixture: str) -> bool:
-    """Whether nothing stands where the fixture's drawers come out."""
-    model, data = simulator.sim.model._model, copy.copy(simulator.sim.data._data)
-    solids = {solid.name: solid for solid in read_solids(simulator)}
-    swept = swept_outline(solids[fixture], model=model, data=data)
+def _has_room(simulator: Simulator, drawer: Region) -> bool:
+    """Whether nothing that reaches up to the drawer stands where it comes out."""
+    data, solids = simulator.sim.data._data, {solid.name: solid for solid in read_solids(simulator)}
+    swept = swept_points(simulator, solids[drawer.owner], joint=drawer.joints[0])
     things = read_things(simulator).values()
     standing = [solids[thing.name] for thing in things if not thing.fixture and not thing.support]
-    return all(gap(outline_of(item, data), swept) > ROOM for item in standing)
+    tall = [item for item in standing if item.corners(data)[:, 2].max() > swept[:, 2].min()]
+    return all(gap(outline_of(item, data), outline(swept)) > ROOM for item in tall)
 
 
 def _sort(goal: Goal) -> Clause:

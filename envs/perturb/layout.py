@@ -12,7 +12,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from vst_vla.envs.perturb.axis import CannotVary
@@ -178,6 +177,5 @@ def _obstacles(simulator: Simulator, fixtures: list[Solid], scratch: Scratch) ->
     words = [word for clause in simulator.goal for word in clause[1:]]
     used = [f for f in fixtures if any(word == f.name or word.startswith(f"{f.name}_") for word in words)]
     outlines = [(outline_of(item, scratch.data), FIXTURE_GAP) for item in fixtures]
-    outlines += [(swept_outline(item, model=scratch.model, data=scratch.data), SWEPT_GAP) for item in used]
-    mujoco.mj_forward(scratch.model, scratch.data)
+    outlines += [(swept_outline(simulator, item), SWEPT_GAP) for item in used]
     return outlines + [(patch_outline(simulator, patch), SWEPT_GAP) for patch in _patches(simulator)]

@@ -5,7 +5,8 @@ Letters in shapes: N corners of an outline, counter-clockwise, metres in the wor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mujoco
@@ -59,19 +60,25 @@ def outline(points: Array) -> Array:
     return np.asarray(points[ConvexHull(points[:, :2]).vertices, :2])
 
 
-def swept_outline(item: Solid, *, model: Any, data: Any) -> Array:
-    """The outline (N,2) of all that a fixture covers as its drawers and doors move; `data` is left as it was."""
-    before = data.qpos.copy()
-    clouds = [item.corners(data)]
-    for joint in range(model.njnt):
-        if model.body_rootid[model.jnt_bodyid[joint]] == item.root:
-            for end in model.jnt_range[joint]:
-                data.qpos[model.jnt_qposadr[joint]] = end
-                mujoco.mj_kinematics(model, data)
-                clouds.append(item.corners(data))
-    data.qpos[:] = before
-    mujoco.mj_kinematics(model, data)
-    return outline(np.concatenate(clouds))
+def swept_outline(simulator: Simulator, item: Solid) -> Array:
+    """The outline (N,2) of all that a fixture covers as its drawers, doors and knobs move."""
+    model, data = simulator.sim.model._model, simulator.sim.data._data
+    joints = [model.joint(j).name for j in range(model.njnt) if model.body_rootid[model.jnt_bodyid[j]] == item.root]
+    return outline(np.concatenate([item.corners(data), *(swept_points(simulator, item, joint=j) for j in joints)]))
+
+
+def swept_points(simulator: Simulator, item: Solid, *, joint: str) -> Array:
+    """World points (P,3) that span what one drawer or door of a fixture covers, from end to end."""
+    model, data = simulator.sim.model._model, copy.copy(simulator.sim.data._data)
+    number = model.joint(joint).id
+    body = int(model.jnt_bodyid[number])
+    moving = replace(item, points={body: item.points[body]})
+    clouds = []
+    for end in model.jnt_range[number]:
+        data.qpos[model.jnt_qposadr[number]] = end
+        mujoco.mj_kinematics(model, data)
+        clouds.append(moving.corners(data))
+    return np.concatenate(clouds)
 
 
 def patch_outline(simulator: Simulator, region: str) -> Array:
