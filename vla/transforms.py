@@ -46,7 +46,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.state_dropout <= 1:
-            raise ValueError(f"augmentation.state_dropout {self.state_dropout} is outside 0 to 1: give a share of 1")
+            raise ValueError(f"augmentation.state_dropout {self.state_dropout} is outside 0 to 1: try 0.3")
 
 
 @dataclass(frozen=True, kw_only=True)
