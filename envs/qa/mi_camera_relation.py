@@ -145,7 +145,7 @@ class CameraRelation:
             answer=answer,
             images=(pair.first.image, pair.second.image),
             about={"cameras": pair.names, **about},
-            contest=contest,
+            contest=tuple(f"{word}, {about['form']}" for word in contest),
         )
 
 
