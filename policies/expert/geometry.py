@@ -86,19 +86,9 @@ def origins(simulator: Simulator) -> Array:
     return np.array([origin_of(simulator, name) for name in simulator.problem.objects_dict])
 
 
-def boxes_around(simulator: Simulator, name: str) -> list[Box]:
-    """The boxes of all other objects."""
-    return [box_of(simulator, other) for other in simulator.problem.objects_dict if other != name]
-
-
 def region_center(simulator: Simulator, region: str) -> Array:
     """World position (3,) of a BDDL region, such as `basket_1_contain_region`."""
     return np.array(simulator.sim.data.get_site_xpos(region))
-
-
-def region_owner(simulator: Simulator, region: str) -> str:
-    """The object that carries a BDDL region: `basket_1` for `basket_1_contain_region`."""
-    return str(simulator.problem.object_sites_dict[region].parent_name)
 
 
 def _collision_corners(simulator: Simulator, body: int) -> Array:

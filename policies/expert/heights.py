@@ -30,7 +30,7 @@ class Heights:
     def top_at(self, points: Array) -> Array:
         """The highest surface (N) at points (N,2); -inf over nothing and outside the grid."""
         cells = np.rint((points - self.low) / PITCH).astype(int)
-        inside = ((cells >= 0) & (cells < self.top.shape)).all(axis=-1)
+        inside = np.logical_and(cells >= 0, cells < np.array(self.top.shape)).all(axis=-1)
         x, y = np.moveaxis(np.where(inside[..., None], cells, 0), -1, 0)
         return np.where(inside, self.top[x, y], -np.inf)
 
@@ -102,7 +102,8 @@ def _draw(grid: Heights, box: Box) -> None:
         return
     window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
     x, y = (grid.low[i] + PITCH * np.arange(first[i], last[i]) - box.center[i] for i in range(2))
-    enter, leave = np.full((len(x), len(y)), -np.inf), np.full((len(x), len(y)), np.inf)
+    enter: Array = np.full((len(x), len(y)), -np.inf)
+    leave: Array = -enter
     for axis, half in zip(box.rotation.T, box.half, strict=True):
         beside = x[:, None] * axis[0] + y[None, :] * axis[1]
         slack = half + PITCH / 2 * float(np.hypot(axis[0], axis[1]))  # a thin wall still fills the cells it crosses

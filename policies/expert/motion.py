@@ -15,17 +15,20 @@ GAIN = 1.5
 TURN_GAIN = 0.6
 
 
-def servo(hand: Hand, *, position: Array, heading: float, grip: float, speed: float = 1.0) -> Array:
+def steer(hand: Hand, *, position: Array, rotation: Array, grip: float, speed: float = 1.0) -> Array:
     """The action (7,) that moves the hand towards a pose.
 
     Args:
         hand: where it is.
         position: where its fingertips should be, (3,) m.
-        heading: direction in which the fingers close, rad about the world's z axis; the hand points straight down.
+        rotation: how it should be turned, (3,3), columns as in `Hand`.
         grip: OPEN or CLOSE.
         speed: bound on the length of the translation, 1 is full speed (0.05 m asked for a step).
     """
-    return steer(hand, position=position, rotation=pointing_down(heading), grip=grip, speed=speed)
+    move = (position - hand.position) * (GAIN / METRES_PER_UNIT)
+    move *= min(1.0, speed / max(float(np.linalg.norm(move)), 1e-9))
+    turn = rotation_vector(rotation @ hand.rotation.T) * (TURN_GAIN / RADIANS_PER_UNIT)
+    return LIBERO_ACTION.clip(np.concatenate([move, turn, [grip]])).astype(np.float32)
 
 
 def pointing_down(heading: float) -> Array:
@@ -47,11 +50,3 @@ def rotation_vector(rotation: Array) -> Array:
     sine, cosine = np.linalg.norm(axis) / 2, (np.trace(rotation) - 1) / 2
     angle = float(np.arctan2(sine, cosine))
     return axis / 2 if sine < 1e-9 else axis * (angle / (2 * sine))
-
-
-def steer(hand: Hand, *, position: Array, rotation: Array, grip: float, speed: float = 1.0) -> Array:
-    """As `servo`, towards any rotation (3,3) of the hand, its columns as in `Hand`."""
-    move = (position - hand.position) * (GAIN / METRES_PER_UNIT)
-    move *= min(1.0, speed / max(float(np.linalg.norm(move)), 1e-9))
-    turn = rotation_vector(rotation @ hand.rotation.T) * (TURN_GAIN / RADIANS_PER_UNIT)
-    return LIBERO_ACTION.clip(np.concatenate([move, turn, [grip]])).astype(np.float32)

@@ -12,7 +12,7 @@ from vst_vla.policies.expert.spot import Spot
 from vst_vla.vla.contracts import Array
 
 GAP = 0.006  # m kept to walls beside the object
-DEEP = 30.0  # per m that it lies higher than it could
+DEEP = 30.0  # per m of its height
 AWAY = 12.0  # per m from the spot's middle
 TURNED = 0.2  # per rad that it has to be turned
 
@@ -52,7 +52,7 @@ def find_rests(
             good &= _leaves_room(positions - spot.middle[:2], apart)
         if not good.any():
             continue
-        cost = DEEP * (height - height[good].min()) + AWAY * away + TURNED * abs(turn)
+        cost = DEEP * height + AWAY * away + TURNED * abs(turn)
         rests += [Rest(origin=origins[i], turn=turn, cost=float(cost[i])) for i in np.flatnonzero(good)]
     return sorted(rests, key=lambda rest: rest.cost) or [Rest(origin=spot.middle, turn=0.0, cost=0.0)]
 
