@@ -17,6 +17,8 @@ FUNNEL = 4.0  # m kept back, or up, for each metre beside the line of approach
 TURN_FUNNEL = 0.2  # m kept back for each rad that the hand still has to turn
 ALIGNED = 0.008  # m beside the line, and
 TURNED = 0.1  # rad, that do not matter
+RETREAT = 0.06  # m
+OPENING_STEPS, RETREAT_STEPS = 4, 20
 MARGIN = 0.05  # m between the fingertips and what they pass over
 CORRIDOR = 0.05  # m to either side of the way
 
@@ -43,6 +45,25 @@ class Approach:
         if back > STANDOFF:
             target = _over(simulator, hand, target)
         return steer(hand, position=target, rotation=pose.rotation, grip=grip)
+
+
+class Retreat:
+    """The way back, after a skill has done its part: the fingers open and the hand leaves the way they point."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._steps = 0
+        self._start: Pose | None = None
+
+    def act(self, hand: Hand) -> Array:
+        """The next action (7,); `done` is set when the hand is clear of the thing."""
+        if self._start is None:
+            self._start = Pose(position=hand.position, rotation=hand.rotation)
+        self._steps += 1
+        gone = float((self._start.position - hand.position) @ self._start.reach)
+        self.done = gone > RETREAT or self._steps >= RETREAT_STEPS
+        back = 0.0 if self._steps <= OPENING_STEPS else 2 * RETREAT
+        return steer(hand, position=self._start.backed(back).position, rotation=self._start.rotation, grip=OPEN)
 
 
 def _over(simulator: Simulator, hand: Hand, goal: Array) -> Array:

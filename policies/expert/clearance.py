@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.geometry import Box, Hand
-from vst_vla.policies.expert.motion import rotation_vector
+from vst_vla.policies.expert.geometry import Box
+from vst_vla.policies.expert.motion import pointing_down, rotation_vector
 from vst_vla.vla.contracts import Array
 
 PALM_CENTER, PALM_HALF = (0.0, 0.0, -0.075), (0.102, 0.032, 0.049)
 FINGERS_CENTER, FINGERS_HALF = (0.0, 0.0, -0.018), (0.060, 0.011, 0.030)
 """Boxes around the hand and around both open fingers in `Hand`'s frame, measured on robosuite's Panda gripper."""
+START_ROTATION = pointing_down(np.pi / 2)
+"""The hand in LIBERO's start pose."""
 ROBOT_PREFIXES = ("robot0_", "gripper0_", "mount0_")
 
 
@@ -94,10 +96,13 @@ def overlap(a: Box, b: Box) -> bool:
     return True
 
 
-def nearest_grip(hand: Hand, *, reach: Array, closing: Array) -> Array:
-    """Rotation (3,3) of a hand that reaches and closes along unit vectors (3,), fingers swapped if nearer."""
+def grip_rotation(*, reach: Array, closing: Array) -> Array:
+    """Rotation (3,3) of a hand that reaches and closes along unit vectors (3,), with the wrist least turned.
+
+    Of the two that only swap the fingers, it is the one nearer to the start pose.
+    """
     one, other = (np.stack([s * closing, np.cross(reach, s * closing), reach], axis=1) for s in (1.0, -1.0))
-    return min(one, other, key=lambda rotation: angle_between(rotation, hand.rotation))
+    return min(one, other, key=lambda rotation: angle_between(rotation, START_ROTATION))
 
 
 def angle_between(a: Array, b: Array) -> float:

@@ -8,9 +8,9 @@ from enum import Enum
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.approach import NEAR_NOISE, Approach
+from vst_vla.policies.expert.approach import NEAR_NOISE, Approach, Retreat
 from vst_vla.policies.expert.articulation import Joint, handle_of, turned, wanted_joint
-from vst_vla.policies.expert.clearance import Pose, is_clear, nearest_grip, obstacles
+from vst_vla.policies.expert.clearance import Pose, grip_rotation, is_clear, obstacles
 from vst_vla.policies.expert.geometry import Box, Hand, hand_of
 from vst_vla.policies.expert.motion import CLOSE, steer
 from vst_vla.vla.contracts import Array
@@ -28,6 +28,7 @@ class Phase(Enum):
     REACH = "reach"
     CLOSE = "close"
     PULL = "pull"
+    RETREAT = "retreat"
 
 
 class Pull:
@@ -42,6 +43,7 @@ class Pull:
         self.attempts = 1
         self.phase = Phase.REACH
         self._approach = Approach()
+        self._retreat = Retreat()
         self._waited = 0  # steps in the present phase
         self._pose: Pose | None = None  # of the grasp, at the handle's present place
 
@@ -50,53 +52,65 @@ class Pull:
         """Standard deviation of the noise that the present phase bears, in action units."""
         return self._approach.noise_scale if self.phase is Phase.REACH else NEAR_NOISE
 
+    @property
+    def busy(self) -> bool:
+        """Whether the hand is still at the handle."""
+        return self.phase is not Phase.REACH
+
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
         hand, joint = hand_of(simulator), wanted_joint(simulator, self.target, predicate="open")
         handle = handle_of(simulator, joint, outwards=1.0)
         if self._pose is None:
-            self._pose = handle_grasp(simulator, joint, handle, hand)
+            self._pose = handle_grasp(simulator, joint, handle)
         pose = Pose(position=handle.center, rotation=self._pose.rotation)
-        self._choose_phase(hand, handle)
+        self._choose_phase(hand, handle, done=simulator.holds(("open", self.target)))
         self._waited += 1
         if self.phase is Phase.REACH:
             return self._approach.act(simulator, hand, pose)
         if self.phase is Phase.CLOSE:
             return steer(hand, position=pose.position, rotation=pose.rotation, grip=CLOSE)
+        if self.phase is Phase.RETREAT:
+            return self._retreat.act(hand)
         ahead = LEAD / float(np.linalg.norm(joint.way(handle.center)))
         return steer(hand, position=joint.carried(hand.position, ahead), rotation=pose.rotation, grip=CLOSE)
 
-    def _choose_phase(self, hand: Hand, handle: Box) -> None:
+    def _choose_phase(self, hand: Hand, handle: Box, *, done: bool) -> None:
         apart = float(np.linalg.norm(handle.center - hand.position))
         match self.phase:
             case Phase.REACH if apart < CLOSE_ENOUGH:
                 self._enter(Phase.CLOSE)
             case Phase.CLOSE if self._waited >= CLOSING_STEPS:
                 self._enter(Phase.PULL)
+            case Phase.PULL if done:
+                self._enter(Phase.RETREAT)
+                self._retreat = Retreat()
             case Phase.PULL if apart > SLIP:
-                self._start_over()
+                self._begin()
+                self.attempts += 1
+            case Phase.RETREAT if self._retreat.done:
+                self._begin()
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._waited = phase, 0
 
-    def _start_over(self) -> None:
+    def _begin(self) -> None:
         self._enter(Phase.REACH)
         self._approach, self._pose = Approach(), None
-        self.attempts += 1
 
 
-def handle_grasp(simulator: Simulator, joint: Joint, handle: Box, hand: Hand) -> Pose:
+def handle_grasp(simulator: Simulator, joint: Joint, handle: Box) -> Pose:
     """The pose across the handle's bar that needs the least tilt, from the way out, for the palm to stay clear."""
     around = obstacles(simulator, without=[joint.body])
-    poses = list(_grasps(joint, handle, hand))
+    poses = list(_grasps(joint, handle))
     clear = (pose for pose in poses if is_clear(pose, around) and is_clear(pose.backed(0.07), around))
     return next(clear, poses[0])
 
 
-def _grasps(joint: Joint, handle: Box, hand: Hand) -> Iterator[Pose]:
+def _grasps(joint: Joint, handle: Box) -> Iterator[Pose]:
     bar = handle.rotation[:, int(np.argmax(handle.half))]
     out = joint.way(handle.center)
     out = out - (out @ bar) * bar
     for tilt in TILTS:
         reach = turned(bar, float(tilt)) @ (-out / np.linalg.norm(out))
-        yield Pose(position=handle.center, rotation=nearest_grip(hand, reach=reach, closing=np.cross(bar, reach)))
+        yield Pose(position=handle.center, rotation=grip_rotation(reach=reach, closing=np.cross(bar, reach)))

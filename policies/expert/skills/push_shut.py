@@ -8,9 +8,9 @@ from enum import Enum
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.approach import NEAR_NOISE, Approach
+from vst_vla.policies.expert.approach import NEAR_NOISE, Approach, Retreat
 from vst_vla.policies.expert.articulation import Joint, handle_of, turned, wanted_joint
-from vst_vla.policies.expert.clearance import Pose, angle_between, is_clear, nearest_grip, obstacles
+from vst_vla.policies.expert.clearance import START_ROTATION, Pose, angle_between, grip_rotation, is_clear, obstacles
 from vst_vla.policies.expert.geometry import Box, Hand, hand_of
 from vst_vla.policies.expert.motion import CLOSE, steer
 from vst_vla.vla.contracts import Array
@@ -28,6 +28,7 @@ class Phase(Enum):
 
     REACH = "reach"
     PUSH = "push"
+    RETREAT = "retreat"
 
 
 class PushShut:
@@ -42,6 +43,7 @@ class PushShut:
         self.attempts = 1
         self.phase = Phase.REACH
         self._approach = Approach()
+        self._retreat = Retreat()
         self._rotation: Array | None = None  # of the hand, chosen when the push begins
 
     @property
@@ -49,27 +51,38 @@ class PushShut:
         """Standard deviation of the noise that the present phase bears, in action units."""
         return self._approach.noise_scale if self.phase is Phase.REACH else NEAR_NOISE
 
+    @property
+    def busy(self) -> bool:
+        """Whether the hand is still at the handle."""
+        return self.phase is not Phase.REACH
+
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
         hand, joint = hand_of(simulator), wanted_joint(simulator, self.target, predicate="close")
         handle = handle_of(simulator, joint, outwards=-1.0)
         if self._rotation is None:
-            self._rotation = push_rotation(simulator, joint, handle, hand)
+            self._rotation = push_rotation(simulator, joint, handle)
         pose = Pose(position=push_point(joint, handle), rotation=self._rotation)
-        self._choose_phase(hand, pose)
+        self._choose_phase(hand, pose, done=simulator.holds(("close", self.target)))
         if self.phase is Phase.REACH:
             return self._approach.act(simulator, hand, pose, grip=CLOSE)
+        if self.phase is Phase.RETREAT:
+            return self._retreat.act(hand)
         ahead = LEAD / float(np.linalg.norm(joint.way(pose.position)))
         return steer(hand, position=joint.carried(pose.position, ahead), rotation=pose.rotation, grip=CLOSE)
 
-    def _choose_phase(self, hand: Hand, pose: Pose) -> None:
+    def _choose_phase(self, hand: Hand, pose: Pose, *, done: bool) -> None:
         apart = float(np.linalg.norm(pose.position - hand.position))
         match self.phase:
             case Phase.REACH if apart < CLOSE_ENOUGH:
                 self.phase = Phase.PUSH
+            case Phase.PUSH if done:
+                self.phase, self._retreat = Phase.RETREAT, Retreat()
             case Phase.PUSH if apart > SLIP:
                 self.phase, self._approach, self._rotation = Phase.REACH, Approach(), None
                 self.attempts += 1
+            case Phase.RETREAT if self._retreat.done:
+                self.phase, self._approach, self._rotation = Phase.REACH, Approach(), None
 
 
 def push_point(joint: Joint, handle: Box) -> Array:
@@ -78,12 +91,12 @@ def push_point(joint: Joint, handle: Box) -> Array:
     return np.asarray(handle.center - way * (float(np.abs(way @ handle.rotation) @ handle.half) + BEFORE))
 
 
-def push_rotation(simulator: Simulator, joint: Joint, handle: Box, hand: Hand) -> Array:
-    """Of the rotations (3,3) that keep the palm clear now and at the end, the one nearest to the hand's."""
+def push_rotation(simulator: Simulator, joint: Joint, handle: Box) -> Array:
+    """Of the rotations (3,3) that keep the palm clear now and at the end, the one nearest to the start pose."""
     start = push_point(joint, handle)
     end = joint.carried(start, joint.rest)
     now, later = obstacles(simulator), obstacles(simulator, without=[joint.body])
-    rotations = sorted(_rotations(joint, handle, hand), key=lambda rotation: angle_between(rotation, hand.rotation))
+    rotations = sorted(_rotations(joint, handle), key=lambda rotation: angle_between(rotation, START_ROTATION))
     for rotation in rotations:
         begin = Pose(position=start, rotation=rotation)
         if is_clear(begin, now) and is_clear(Pose(position=end, rotation=rotation), later):
@@ -91,14 +104,14 @@ def push_rotation(simulator: Simulator, joint: Joint, handle: Box, hand: Hand) -
     return rotations[0]
 
 
-def _rotations(joint: Joint, handle: Box, hand: Hand) -> Iterator[Array]:
+def _rotations(joint: Joint, handle: Box) -> Iterator[Array]:
     """Reaching down or, more or less tilted, the way the handle goes; closing along the level or the upright bar."""
     way = joint.way(handle.center) * np.array([1.0, 1.0, 0.0])
     way /= np.linalg.norm(way)
     side = np.cross(DOWN, way)
-    yield nearest_grip(hand, reach=DOWN, closing=side)
-    yield nearest_grip(hand, reach=DOWN, closing=way)
+    yield grip_rotation(reach=DOWN, closing=side)
+    yield grip_rotation(reach=DOWN, closing=way)
     for tilt in TILTS:
         reach = turned(side, float(tilt)) @ way
-        yield nearest_grip(hand, reach=reach, closing=side)
-        yield nearest_grip(hand, reach=reach, closing=np.cross(reach, side))
+        yield grip_rotation(reach=reach, closing=side)
+        yield grip_rotation(reach=reach, closing=np.cross(reach, side))

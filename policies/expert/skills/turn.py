@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.approach import NEAR_NOISE, Approach
+from vst_vla.policies.expert.approach import NEAR_NOISE, Approach, Retreat
 from vst_vla.policies.expert.articulation import Joint, moving_boxes, turned, wanted_joint
-from vst_vla.policies.expert.clearance import Pose, angle_between, nearest_grip
+from vst_vla.policies.expert.clearance import Pose, angle_between, grip_rotation
 from vst_vla.policies.expert.geometry import Box, Hand, hand_of
 from vst_vla.policies.expert.motion import CLOSE, OPEN, steer
 from vst_vla.vla.contracts import Array
@@ -29,6 +29,7 @@ class Phase(Enum):
     REACH = "reach"
     CLOSE = "close"
     TURN = "turn"
+    RETREAT = "retreat"
 
 
 class Turn:
@@ -45,6 +46,7 @@ class Turn:
         self.attempts = 1
         self.phase = Phase.REACH
         self._approach = Approach()
+        self._retreat = Retreat()
         self._waited = 0  # steps in the present phase
         self._taken: Array = np.eye(3)  # rotation of the hand when it took hold
 
@@ -53,18 +55,25 @@ class Turn:
         """Standard deviation of the noise that the present phase bears, in action units."""
         return self._approach.noise_scale if self.phase is Phase.REACH else NEAR_NOISE
 
+    @property
+    def busy(self) -> bool:
+        """Whether the hand is still at the knob."""
+        return self.phase is not Phase.REACH
+
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
         hand, joint = hand_of(simulator), wanted_joint(simulator, self.target, predicate=self.predicate)
-        pose = ridge_grasp(joint, max(moving_boxes(simulator, joint), key=lambda box: box.top), hand)
-        self._choose_phase(hand, pose)
+        pose = ridge_grasp(joint, max(moving_boxes(simulator, joint), key=lambda box: box.top))
+        self._choose_phase(hand, pose, done=simulator.holds((self.predicate, self.target)))
         self._waited += 1
         if self.phase is Phase.REACH:
             return self._approach.act(simulator, hand, pose, grip=OPEN)
+        if self.phase is Phase.RETREAT:
+            return self._retreat.act(hand)
         ahead = turned(joint.axis, LEAD) @ hand.rotation if self.phase is Phase.TURN else pose.rotation
         return steer(hand, position=pose.position, rotation=ahead, grip=CLOSE)
 
-    def _choose_phase(self, hand: Hand, pose: Pose) -> None:
+    def _choose_phase(self, hand: Hand, pose: Pose, *, done: bool) -> None:
         apart = float(np.linalg.norm(pose.position - hand.position))
         match self.phase:
             case Phase.REACH if apart < CLOSE_ENOUGH:
@@ -72,6 +81,12 @@ class Turn:
             case Phase.CLOSE if self._waited >= CLOSING_STEPS:
                 self._enter(Phase.TURN)
                 self._taken = hand.rotation
+            case Phase.TURN if done:
+                self._enter(Phase.RETREAT)
+                self._retreat = Retreat()
+            case Phase.RETREAT if self._retreat.done:
+                self._enter(Phase.REACH)
+                self._approach = Approach()
             case Phase.TURN if apart > SLIP or angle_between(hand.rotation, self._taken) > LIMIT:
                 self._enter(Phase.REACH)
                 self._approach = Approach()
@@ -81,9 +96,9 @@ class Turn:
         self.phase, self._waited = phase, 0
 
 
-def ridge_grasp(joint: Joint, ridge: Box, hand: Hand) -> Pose:
+def ridge_grasp(joint: Joint, ridge: Box) -> Pose:
     """The hand straight down over the joint's axis, its fingers to both sides of the ridge."""
     narrow, _ = ridge.sides()
     closing = np.array([np.cos(narrow[1]), np.sin(narrow[1]), 0.0])
     position = np.array([*joint.anchor[:2], ridge.top - DEPTH])
-    return Pose(position=position, rotation=nearest_grip(hand, reach=np.array([0.0, 0.0, -1.0]), closing=closing))
+    return Pose(position=position, rotation=grip_rotation(reach=np.array([0.0, 0.0, -1.0]), closing=closing))
