@@ -30,7 +30,7 @@ class Heights:
     def top_at(self, points: Array) -> Array:
         """The highest surface (N) at points (N,2); -inf over nothing and outside the grid."""
         cells = np.rint((points - self.low) / PITCH).astype(int)
-        inside = np.logical_and(cells >= 0, cells < np.array(self.top.shape)).all(axis=-1)
+        inside: Array = np.all((cells >= 0) & (cells < self.top.shape), axis=-1)
         x, y = np.moveaxis(np.where(inside[..., None], cells, 0), -1, 0)
         return np.where(inside, self.top[x, y], -np.inf)
 

@@ -56,6 +56,5 @@ def situation_of(simulator: Simulator, item: str, target: str, *, relation: Rela
 
 def _is_shared(simulator: Simulator, target: str) -> bool:
     """Whether the goal wants two objects on one region."""
-    goals = simulator.problem.parsed_problem["goal_state"]
-    sharing = [goal for goal in goals if goal[0].lower() == "on" and goal[2] == target]
+    sharing = [goal for goal in simulator.goal if goal[0].lower() == "on" and goal[2] == target]
     return len(sharing) > 1 and target in simulator.problem.object_sites_dict

@@ -30,7 +30,7 @@ def env() -> Iterator[LiberoEnv]:
 
 
 def skills_of(env: LiberoEnv) -> list[tuple[list[str], PickPlace]]:
-    goals = [goal for goal in env.simulator.problem.parsed_problem["goal_state"] if goal[0] in ("in", "on")]
+    goals = [goal for goal in env.simulator.goal if goal[0] in ("in", "on")]
     return [(goal, PickPlace(item=goal[1], target=goal[2], relation=goal[0])) for goal in goals]
 
 
@@ -41,7 +41,7 @@ def run(env: LiberoEnv, init_state: int, *, noise: float = 1.0, horizon: int = 4
     present, steps = skills[0][1], 0
     while not done and steps < horizon:
         if not present.busy:
-            open_goals = [skill for goal, skill in skills if not env.simulator.problem._eval_predicate(goal)]
+            open_goals = [skill for goal, skill in skills if not env.simulator.holds(goal)]
             if not open_goals:
                 return True, steps
             present = open_goals[0]
