@@ -3,4 +3,8 @@ as every policy.
 
 `goal.py` turns the goal into sub-goals, `expert.py` maps each to a skill (one file each in `skills/`) and runs them in
 order; `geometry.py` says where things are and `motion.py` how the hand gets there.
+
+Picking and placing are planned on a map of the scene seen from above (`heights.py`): `grasp.py` finds where the fingers
+fit, `spot.py` and `rest.py` where the object may lie, `put_down.py` and `insert.py` pair the two, and `transit.py` leads
+the hand over what stands between.
 """
