@@ -13,10 +13,11 @@ does. The reply has no `state`: openpi's ActionChunkBroker cuts every array of a
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import signal
+import socket
+import struct
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,9 +25,9 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.sync.server import Server, ServerConnection, serve
 
 from vst_vla.policies.chunking import OverlappingChunks
 from vst_vla.policies.server_batching import Batcher, Inference
@@ -49,7 +50,8 @@ log = logging.getLogger(__name__)
 
 PATHS = ("/healthz", "/metrics")
 WARM_UP_RUNS = 2
-READ_SIZE = 96 * 2**10
+SEND_TIMEOUT_S = 1
+STOPPING = "the server stops"
 INTERNAL_ERROR, POLICY_VIOLATION = 1011, 1008
 BROKEN_FRAMES = (1002, 1007, 1009)
 """Closing codes that the websocket layer itself sends: broken framing, broken text, a message that is too large."""
@@ -128,30 +130,26 @@ class PolicyServer:
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then lets running requests end."""
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        self.serve(stop=stop, on_ready=self._announce)
 
-        async def until_signal() -> None:
-            stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, stop.set)
-            await self.serve(stop=stop, on_ready=self._announce)
-
-        asyncio.run(until_signal())
-
-    async def serve(self, *, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
+    def serve(self, *, stop: threading.Event, on_ready: Callable[[int], None]) -> None:
         """Warms up, listens, calls `on_ready` with the port, and serves until `stop` is set.
 
         Raises:
             ValueError: the port cannot be had.
         """
-        await asyncio.to_thread(self._warm_up)
+        self._warm_up()
+        server = self._listen()
         self._batcher = Batcher(self._policy, max_batch=self.settings.limits.max_batch, metrics=self.metrics)
+        threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
         try:
-            server = await self._listen()
-            on_ready(server.sockets[0].getsockname()[1])
-            await stop.wait()
-            await self._drain(server)
+            on_ready(server.socket.getsockname()[1])
+            stop.wait()
         finally:
-            await self._batcher.stop(grace_s=self.settings.grace_s)
+            self._drain(server)
 
     def _announce(self, port: int) -> None:
         host = self.settings.host
@@ -163,10 +161,10 @@ class PolicyServer:
             (reply,) = self._policy.infer_batch([blank])
         self.needs.action.check(reply["actions"])
 
-    async def _listen(self) -> Server:
+    def _listen(self) -> Server:
         settings = self.settings
         try:
-            return await serve(
+            server = serve(
                 self._handle,
                 settings.host,
                 settings.port,
@@ -175,12 +173,14 @@ class PolicyServer:
                 max_size=settings.limits.max_message_bytes,
                 max_queue=2,
                 process_request=self._admit,
-                create_connection=_Connection,
             )
         except OSError as error:
             where = f"port {settings.port} on {settings.host}"
             reason = error.strerror or error
             raise ValueError(f"{where} cannot be opened ({reason}): choose another with port=… or host=…") from error
+        # Every connection inherits it: a client that does not read its replies may not keep the others waiting.
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT_S, 0))
+        return server
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answers plain HTTP, and turns away who has no key or comes when the server is full."""
@@ -192,17 +192,17 @@ class PolicyServer:
             return connection.respond(401, "wrong or missing API key: send 'Authorization: Api-Key KEY'\n")
         if path == "/metrics":
             return connection.respond(200, self.metrics.render())
-        if self.metrics.connections >= self.settings.limits.max_connections:
+        if self._draining or self.metrics.connections >= self.settings.limits.max_connections:
             self.metrics.turned_away("full")
             return connection.respond(503, f"{self.metrics.connections} clients are connected already: try later\n")
         return None
 
-    async def _handle(self, connection: ServerConnection) -> None:
-        """One client, from its metadata to its end."""
+    def _handle(self, connection: ServerConnection) -> None:
+        """One client, from its metadata to its end, in a thread of its own."""
         self.metrics.connected(+1)
         try:
-            await connection.send(pack(self.metadata))
-            await self._converse(connection, _Session(self.settings))
+            connection.send(pack(self.metadata))
+            self._converse(connection, _Session(self.settings))
         except ConnectionClosed as closed:
             log.info("client %s left: %s", connection.remote_address, closed)
             if closed.sent is not None and closed.sent.code in BROKEN_FRAMES:
@@ -211,23 +211,25 @@ class PolicyServer:
             self._busy.discard(connection)
             self.metrics.connected(-1)
 
-    async def _converse(self, connection: ServerConnection, session: _Session) -> None:
+    def _converse(self, connection: ServerConnection, session: _Session) -> None:
         while not self._draining:
-            data = await connection.recv()
+            data = connection.recv()
             start = time.perf_counter()
             self._busy.add(connection)
             try:
-                reply = await self._reply(data, session)
+                self._reply(connection, data, session)
+            except ConnectionClosed:
+                raise
             except Exception as error:  # the client is told, whatever it is; the server stays
-                await self._refuse(connection, error, seconds=time.perf_counter() - start)
+                self._refuse(connection, error, seconds=time.perf_counter() - start)
                 return
-            await connection.send(reply)
             self._busy.discard(connection)
             session.prev_total_ms = (time.perf_counter() - start) * 1e3
             self.metrics.answered("ok", seconds=session.prev_total_ms / 1e3)
-        await connection.close(1001, "the server stops")
+        connection.close(1001, STOPPING)
 
-    async def _reply(self, data: str | bytes, session: _Session) -> bytes:
+    def _reply(self, connection: ServerConnection, data: str | bytes, session: _Session) -> None:
+        """Answers one request; raises when it cannot be answered."""
         if not session.bucket.take(now=time.monotonic()):
             raise RateExceeded(f"more than {self.settings.limits.max_rate:g} requests a second: slow down")
         if isinstance(data, str):
@@ -236,51 +238,40 @@ class PolicyServer:
         if read_reset(message):
             session.reset()
         if is_only_reset(message):
-            return pack({RESET_KEY: True})
+            connection.send(pack({RESET_KEY: True}))
+            return
         step = read_step(message)
         start = time.perf_counter()
-        inference = await self._batcher.infer(read_observation(message, needs=self.needs))
-        waited_ms = (time.perf_counter() - start) * 1e3
-        return pack(session.message(inference, step=step, waited_ms=waited_ms, needs=self.needs))
 
-    async def _refuse(self, connection: ServerConnection, error: Exception, *, seconds: float) -> None:
+        def answer(inference: Inference) -> None:
+            waited_ms = (time.perf_counter() - start) * 1e3
+            connection.send(pack(session.message(inference, step=step, waited_ms=waited_ms, needs=self.needs)))
+
+        self._batcher.infer(read_observation(message, needs=self.needs), answer=answer)
+
+    def _refuse(self, connection: ServerConnection, error: Exception, *, seconds: float) -> None:
         mistake = isinstance(error, ValueError)
         text = " ".join(str(error).split()) if mistake else f"the policy failed: {type(error).__name__}: {error}"
         self.metrics.answered("refused" if mistake else "failed", seconds=seconds)
         log.log(logging.WARNING if mistake else logging.ERROR, "%s: %s", connection.remote_address, text)
         if not mistake:
             log.error("traceback", exc_info=error)
-        await connection.send(text)
+        connection.send(text)
         code = POLICY_VIOLATION if isinstance(error, RateExceeded) else INTERNAL_ERROR
-        await connection.close(code, text.encode()[:120].decode(errors="ignore"))
+        connection.close(code, text.encode()[:120].decode(errors="ignore"))
 
-    async def _drain(self, server: Server) -> None:
+    def _drain(self, server: Server) -> None:
         """Takes no new clients, lets running requests end, closes the rest."""
         self._draining = True
-        server.close(close_connections=False)
-        idle = [c for c in server.connections if c not in self._busy]
-        await asyncio.gather(*(c.close(1001, "the server stops") for c in idle))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server.wait_closed(), self.settings.grace_s)
-            return
-        await asyncio.gather(*(c.close(1001, "the server stops") for c in server.connections))
+        deadline = time.monotonic() + self.settings.grace_s
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._batcher.stop(grace_s=max(0.0, deadline - time.monotonic()))
+        server.shutdown(reason=STOPPING)
 
 
 class RateExceeded(ValueError):
     """A client sends faster than it may."""
-
-
-class _Connection(ServerConnection):
-    """A connection that reads in pieces of 96 KiB instead of asyncio's 256.
-
-    The C library maps fresh memory for every piece from 128 KiB on, and paying for its pages costs more time than
-    fewer pieces save.
-    """
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio once the client is there."""
-        setattr(transport, "max_size", READ_SIZE)  # noqa: B010 (an attribute that asyncio's types do not name)
-        super().connection_made(transport)
 
 
 class _Session:

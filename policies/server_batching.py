@@ -1,19 +1,23 @@
-"""Inference off the event loop: one thread that takes all waiting observations in one forward pass.
+"""Inference in one thread, which takes all waiting observations in one forward pass and sends the replies itself.
 
 A request that arrives while the policy is busy waits for the next pass, together with all others that did; nothing is
-held back to fill a batch. Letters: B batch, C chunk, A action.
+held back to fill a batch. The threads that read the clients' sockets never wait for a pass, so pings are answered
+whatever the policy does. Letters: B batch, C chunk, A action.
 """
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vst_vla.policies.server_metrics import ServerMetrics
 from vst_vla.vla.contracts import Array, Observation, Policy
+
+CHECK_S = 1.0
+"""How often a waiting request looks whether the thread was left behind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +29,19 @@ class Inference:
     batch: int  # observations B in it
 
 
+Answer = Callable[[Inference], None]
+Outcome = Inference | Exception
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Job:
     observation: Observation
-    future: asyncio.Future[Inference]
+    answer: Answer
+    done: queue.SimpleQueue[Exception | None]
 
 
 class Batcher:
-    """Runs a policy in a thread of its own, for coroutines of one event loop.
+    """Runs a policy in a thread of its own, for requests of many threads.
 
     Args:
         policy: a stateless policy: what it replies depends on the observation alone.
@@ -43,25 +52,39 @@ class Batcher:
     def __init__(self, policy: Policy, *, max_batch: int, metrics: ServerMetrics) -> None:
         self._policy, self._max_batch, self._metrics = policy, max_batch, metrics
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
+        self._stopped = False
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()
 
-    async def infer(self, observation: Observation) -> Inference:
-        """The policy's actions for one observation; raises what the policy raises for it."""
-        future: asyncio.Future[Inference] = self._loop.create_future()
-        self._jobs.put(_Job(observation=observation, future=future))
-        return await future
+    def infer(self, observation: Observation, *, answer: Answer) -> None:
+        """Returns when `answer` was called, in the inference thread, with the policy's actions for the observation.
 
-    async def stop(self, *, grace_s: float) -> None:
+        Raises what the policy raises for it, or what `answer` raises.
+        """
+        job = _Job(observation=observation, answer=answer, done=queue.SimpleQueue())
+        self._jobs.put(job)
+        error = self._wait(job)
+        if error is not None:
+            raise error
+
+    def stop(self, *, grace_s: float) -> None:
         """Ends the thread after the jobs that wait, or leaves it behind after `grace_s` seconds."""
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join, grace_s)
+        self._thread.join(grace_s)
+        self._stopped = True
+
+    def _wait(self, job: _Job) -> Exception | None:
+        while True:
+            try:
+                return job.done.get(timeout=CHECK_S)
+            except queue.Empty:
+                if self._stopped:
+                    return RuntimeError("the server stopped before the policy answered")
 
     def _work(self) -> None:
         while jobs := self._next_jobs():
-            outcomes = self._run(jobs)
-            self._loop.call_soon_threadsafe(_deliver, jobs, outcomes)
+            for job, outcome in zip(jobs, self._run(jobs), strict=True):
+                job.done.put(_answer(job, outcome))
 
     def _next_jobs(self) -> list[_Job]:
         """At least one job, and all others that wait; none when it is time to stop."""
@@ -75,7 +98,7 @@ class Batcher:
         self._jobs.put(None)  # found behind jobs that still have to run, or with none left: seen again next time
         return jobs
 
-    def _run(self, jobs: list[_Job]) -> list[Inference | Exception]:
+    def _run(self, jobs: list[_Job]) -> list[Outcome]:
         """A batch that fails is run one by one, so that only those that cannot be answered fail."""
         try:
             return self._infer(jobs)
@@ -84,7 +107,7 @@ class Batcher:
                 return [error]
             return [outcome for job in jobs for outcome in self._run([job])]
 
-    def _infer(self, jobs: list[_Job]) -> list[Inference | Exception]:
+    def _infer(self, jobs: list[_Job]) -> list[Outcome]:
         start = time.perf_counter()
         replies = self._policy.infer_batch([job.observation for job in jobs])
         seconds = time.perf_counter() - start
@@ -92,11 +115,12 @@ class Batcher:
         return [Inference(actions=r["actions"], infer_ms=seconds * 1e3, batch=len(jobs)) for r in replies]
 
 
-def _deliver(jobs: list[_Job], outcomes: list[Inference | Exception]) -> None:
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.future.done():  # its client went away meanwhile
-            continue
-        if isinstance(outcome, Exception):
-            job.future.set_exception(outcome)
-        else:
-            job.future.set_result(outcome)
+def _answer(job: _Job, outcome: Outcome) -> Exception | None:
+    """Hands a reply over; the error instead, when there is none or it cannot be sent."""
+    if isinstance(outcome, Exception):
+        return outcome
+    try:
+        job.answer(outcome)
+    except Exception as error:  # raised again in the thread of the client that asked
+        return error
+    return None

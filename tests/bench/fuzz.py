@@ -26,6 +26,7 @@ from vst_vla.policies.wire import pack, unpack
 from vst_vla.vla.files import write_json
 
 HERE = Path(__file__).resolve().parent
+PATIENCE_S = 60.0
 LARGEST = 2**20
 """The server's limit in these tests, in bytes."""
 ODD_VALUES: list[Any] = [
@@ -164,11 +165,11 @@ def fuzz(port: int, *, messages: int, seed: int) -> Counter[str]:
 
 def send(port: int, message: str | bytes) -> bool:
     """Whether the message was refused, with a reason; it was answered otherwise."""
-    with connect(f"ws://127.0.0.1:{port}", compression=None, proxy=None) as connection:
-        connection.recv(timeout=10)
+    with connect(f"ws://127.0.0.1:{port}", compression=None, proxy=None, open_timeout=PATIENCE_S) as connection:
+        connection.recv(timeout=PATIENCE_S)
         try:
             connection.send(message)
-            reply = connection.recv(timeout=10)
+            reply = connection.recv(timeout=PATIENCE_S)
         except ConnectionClosed as closed:
             if closed.rcvd is None or not closed.rcvd.reason:
                 raise AssertionError("cut off without a reason") from closed
@@ -183,11 +184,11 @@ def send(port: int, message: str | bytes) -> bool:
 
 def send_frame(port: int, frame: bytes) -> bool:
     """The same for bytes below the message: whether they were refused with a reason."""
-    connection = connect(f"ws://127.0.0.1:{port}", compression=None, proxy=None).__enter__()
-    connection.recv(timeout=10)
+    connection = connect(f"ws://127.0.0.1:{port}", compression=None, proxy=None, open_timeout=PATIENCE_S).__enter__()
+    connection.recv(timeout=PATIENCE_S)
     connection.socket.sendall(frame)
     try:
-        connection.recv(timeout=10)
+        connection.recv(timeout=PATIENCE_S)
     except ConnectionClosed as closed:
         if closed.rcvd is None:
             raise AssertionError(f"cut off without a closing code: {frame!r}") from closed

@@ -6,7 +6,7 @@
 
 Nothing of this project is imported: the policy is asked through openpi_client.websocket_client_policy, and the arm, the
 simulator in another process, through a plain websocket with openpi-client's own codec. With `--expected`, the
-records of the same episodes in one process stand beside these.
+records of the same episodes in one process stand beside these. Episodes that `--out` already holds are not run again.
 """
 
 import argparse
@@ -30,12 +30,13 @@ def main() -> None:
     arguments = parser.parse_args()
     policy = WebsocketClientPolicy("127.0.0.1", arguments.server_port)
     uri = f"ws://127.0.0.1:{arguments.robot_port}"
-    rows = []
+    out = Path(arguments.out)
+    rows = json.loads(out.read_text())["rows"] if out.exists() else []
     with websockets.sync.client.connect(uri, compression=None, max_size=None) as robot:
-        for index in range(arguments.episodes):
+        for index in range(len(rows), arguments.episodes):
             rows.append({"init_state": index, **episode(robot, policy, index, replan=arguments.replan)})
             print(rows[-1], flush=True)
-            write(Path(arguments.out), rows, policy.get_server_metadata(), arguments)
+            write(out, rows, policy.get_server_metadata(), arguments)
 
 
 def episode(robot, policy: WebsocketClientPolicy, index: int, *, replan: int) -> dict:

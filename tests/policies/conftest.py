@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -77,28 +76,22 @@ class RunningServer:
 @contextmanager
 def running_server(policy: object, **settings: object) -> Iterator[RunningServer]:
     server = PolicyServer(policy, settings=ServerSettings(**{"port": 0, **settings}))
-    ready: Future[tuple[int, Callable[[], None]]] = Future()
-
-    async def serve() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        await server.serve(
-            stop=stop, on_ready=lambda port: ready.set_result((port, lambda: loop.call_soon_threadsafe(stop.set)))
-        )
+    ready: Future[int] = Future()
+    stop = threading.Event()
 
     def run() -> None:
         try:
-            asyncio.run(serve())
+            server.serve(stop=stop, on_ready=ready.set_result)
         except Exception as error:
             ready.set_exception(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    port, stop = ready.result(timeout=30)
+    port = ready.result(timeout=30)
     try:
-        yield RunningServer(port=port, server=server, stop=stop)
+        yield RunningServer(port=port, server=server, stop=stop.set)
     finally:
-        if thread.is_alive():
-            stop()
+        stop.set()
         thread.join(timeout=30)
     assert not thread.is_alive()
 
