@@ -1,4 +1,4 @@
-"""The scripted expert: one skill a sub-goal, in the order of the BDDL goal, closed loop on ground truth."""
+"""The scripted expert: one skill a step of the plan, closed loop on ground truth."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ import numpy as np
 
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.simulator import Simulator
+from vst_vla.policies.expert.geometry import box_of
 from vst_vla.policies.expert.goal import Goal, parse_goals
+from vst_vla.policies.expert.planner import plan_steps
 from vst_vla.policies.expert.skills import Skill
 from vst_vla.policies.expert.skills.pick_place import PickPlace
+from vst_vla.policies.expert.skills.pull import Pull
+from vst_vla.policies.expert.skills.push_shut import PushShut
+from vst_vla.policies.expert.skills.slide import Slide, is_flat
+from vst_vla.policies.expert.skills.turn import Turn
 from vst_vla.vla.contracts import LIBERO_ACTION, STILL_ACTION, ActionSpec, Array, Observation
 
-SKILLS: dict[str, Callable[[Goal], Skill]] = {
-    "in": lambda goal: PickPlace(item=goal.arguments[0], target=goal.arguments[1], relation="in"),
+_MAKERS: dict[str, Callable[[Simulator, Goal], Skill]] = {
+    "in": lambda simulator, goal: PickPlace(item=goal.arguments[0], target=goal.arguments[1], relation="in"),
+    "on": lambda simulator, goal: _put_on(simulator, item=goal.arguments[0], target=goal.arguments[1]),
+    "open": lambda simulator, goal: Pull(target=goal.arguments[0]),
+    "close": lambda simulator, goal: PushShut(target=goal.arguments[0]),
+    "turnon": lambda simulator, goal: Turn(target=goal.arguments[0], predicate="turnon"),
+    "turnoff": lambda simulator, goal: Turn(target=goal.arguments[0], predicate="turnoff"),
 }
-"""The skill that reaches a BDDL predicate."""
+"""What makes the skill that reaches a BDDL predicate."""
 
 
 class Expert:
@@ -29,9 +40,11 @@ class Expert:
     """
 
     def __init__(self, simulator: Simulator) -> None:
-        goals = parse_goals(simulator.problem.parsed_problem["goal_state"], predicates=list(SKILLS))
-        self._skills = [(goal, SKILLS[goal.predicate](goal)) for goal in goals]
-        self._present: Skill = self._skills[0][1]
+        goals = parse_goals(simulator.goal, predicates=list(_MAKERS))
+        self._steps = [
+            (step, _MAKERS[step.goal.predicate](simulator, step.goal)) for step in plan_steps(simulator, goals)
+        ]
+        self._present: Skill = self._steps[0][1]
 
     @property
     def noise_scale(self) -> float:
@@ -40,16 +53,26 @@ class Expert:
 
     @property
     def attempts(self) -> int:
-        """Grasps begun, over all sub-goals; one each when nothing slipped."""
-        return sum(skill.attempts for _, skill in self._skills)
+        """Tries begun, over all steps; one each when nothing slipped."""
+        return sum(skill.attempts for _, skill in self._steps)
 
     def act(self, simulator: Simulator) -> Array:
-        """The next action (7,) float32: towards the first sub-goal that does not hold, still when all do."""
-        for goal, skill in self._skills:
-            if not simulator.problem._eval_predicate([goal.predicate, *goal.arguments]):
-                self._present = skill
-                return skill.act(simulator)
-        return np.array(STILL_ACTION, dtype=np.float32)
+        """The next action (7,) float32: towards the first step that is pending, still when none is."""
+        if not self._present.busy:
+            pending = next((skill for step, skill in self._steps if step.is_pending(simulator)), None)
+            if pending is None:
+                return np.array(STILL_ACTION, dtype=np.float32)
+            self._present = pending
+        return self._present.act(simulator)
+
+
+def _put_on(simulator: Simulator, *, item: str, target: str) -> Skill:
+    """Carries the item; shifts it over the table when it is flat and belongs somewhere on the table."""
+    site = simulator.problem.object_sites_dict.get(target)
+    on_table = site is not None and site.parent_name is None  # regions of a fixture or an object have it as parent
+    if on_table and is_flat(box_of(simulator, item)):
+        return Slide(item=item, target=target)
+    return PickPlace(item=item, target=target, relation="on")
 
 
 class ExpertPolicy:

@@ -21,6 +21,11 @@ class Skill(Protocol):
         """How often it was tried so far."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether the hand is still at the thing, sub-goal reached or not; nothing else begins before it is free."""
+        ...
+
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,)."""
         ...
