@@ -32,7 +32,8 @@ STALLED = 20  # steps of putting down after which it is let go anyway
 OPENING_STEPS = 4
 RETREAT = 0.08  # m by which the hand goes up afterwards
 RETREAT_STEPS = 20
-SLIP = 0.04  # m an object may move in the hand before the grasp counts as lost
+MISSED = 0.03  # m between where an object is in the closed hand and where it was to be
+SLIP = 0.07  # m an object may move in the hand, by tilting too, before the grasp counts as lost
 
 
 class Phase(Enum):
@@ -133,15 +134,15 @@ class PickPlace:
         before = put - plan.way.slide
         self._waited += self.phase is not Phase.REACH or self._distance < NEAR
         match self.phase:
+            case Phase.REACH if self._waited > PATIENCE and self._distance > MISSED:
+                self._fail(plan)
             case Phase.REACH if self._is_at(plan, hand) or self._waited > PATIENCE:
                 self._enter(Phase.CLOSE, hold=plan.way.position)
                 self._grasps += 1
             case Phase.CLOSE if self._has_closed(hand):
-                self._enter(Phase.CARRY, hold=hand.position)
-                self._held = hand.rotation.T @ (origin - hand.position)
+                self._lift_or_fail(plan, hand, origin)
             case Phase.CARRY | Phase.LOWER | Phase.SLIDE if self._has_slipped(hand, origin):
-                self._failed.append(plan.way.position - plan.start)
-                self._start_over()
+                self._fail(plan)
             case Phase.CARRY if np.linalg.norm(before[:2]) < ABOVE and self._skew(plan, hand, origin) < SQUARE:
                 self._enter(Phase.LOWER, hold=hand.position)
             case Phase.LOWER if -before[2] < SETTLED or self._waited > STALLED:
@@ -177,12 +178,25 @@ class PickPlace:
         moved, self._opening = abs(hand.opening - self._opening), hand.opening
         return self._waited > CLOSING_STEPS or (self._waited > 3 and moved < CLOSED)
 
+    def _lift_or_fail(self, plan: Plan, hand: Hand, origin: Array) -> None:
+        """Goes on when the object is where it was to be between the fingers."""
+        planned = plan.start - plan.way.position
+        if np.linalg.norm(origin - hand.position - planned) > MISSED:
+            self._fail(plan)
+        else:
+            self._enter(Phase.CARRY, hold=hand.position)
+            self._held = hand.rotation.T @ (origin - hand.position)
+
     def _has_slipped(self, hand: Hand, origin: Array) -> bool:
         moved = np.linalg.norm(hand.rotation.T @ (origin - hand.position) - self._held)
         return bool(moved > SLIP) or hand.opening < EMPTY
 
     def _enter(self, phase: Phase, *, hold: Array) -> None:
         self.phase, self._waited, self._hold = phase, 0, hold
+
+    def _fail(self, plan: Plan) -> None:
+        self._failed.append(plan.way.position - plan.start)
+        self._start_over()
 
     def _start_over(self) -> None:
         self._enter(Phase.REACH, hold=np.zeros(3))
