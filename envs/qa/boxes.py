@@ -34,16 +34,15 @@ def box_question(view: View, question: str, *, short: bool) -> str:
     if short:
         horizontal, vertical = view.fovs
         return f"{question} hfov {horizontal:.2f}, vfov {vertical:.2f}, {view.width}x{view.height}."
-    return f"{camera_text(view)}\n{BOX_FORMAT}{question}"
+    return f"{camera_text(view.intrinsics, width=view.width, height=view.height)}\n{BOX_FORMAT}{question}"
 
 
-def camera_text(view: View) -> str:
-    """The camera, keyed as VST's records key it, so that upstream's loader and ours can unify it."""
-    camera = view.intrinsics
+def camera_text(intrinsics: Array, *, width: int, height: int) -> str:
+    """The camera (3,3) in px, keyed as VST's records key it, so that upstream's loader and ours can unify it."""
     return (
-        f"Camera of this picture: image width={view.width} and height={view.height}. "
-        f"Focal length f_x={camera[0, 0]:.6f} and f_y={camera[1, 1]:.6f}, principal point "
-        f"c_x={camera[0, 2]:.6f} and c_y={camera[1, 2]:.6f}, in pixels. The lens has no distortion.\n"
+        f"Camera of this picture: image width={width} and height={height}. "
+        f"Focal length f_x={intrinsics[0, 0]:.6f} and f_y={intrinsics[1, 1]:.6f}, principal point "
+        f"c_x={intrinsics[0, 2]:.6f} and c_y={intrinsics[1, 2]:.6f}, in pixels. The lens has no distortion.\n"
         f"Camera coordinates: X points right, Y points down, Z points forward; the camera is the origin.\n{CAMERA_END}"
     )
 

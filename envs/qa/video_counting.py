@@ -161,8 +161,8 @@ def _numbers(film: Film) -> dict[str, int]:
     scene = film.views[0].scene
     pixels = np.stack([view.pixels for view in film.views])
     visible = np.stack([view.scene.visible[view.camera] for view in film.views])
-    shown: Array = (pixels > 0).any(axis=0)
-    seen_well: Array = ((pixels >= MIN_PIXELS) & (visible >= MIN_VISIBLE)).any(axis=0)
+    shown: Array = np.asarray((pixels > 0).any(axis=0))
+    seen_well: Array = np.asarray(((pixels >= MIN_PIXELS) & (visible >= MIN_VISIBLE)).any(axis=0))
     wholes = [number for number in range(scene.num_objects) if scene.parents[number] < 0 and shown[number]]
     unclear = {scene.categories[number] for number in wholes if not seen_well[number]}
     return dict(Counter(name for number in wholes if (name := scene.categories[number]) not in unclear))

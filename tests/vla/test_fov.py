@@ -5,8 +5,8 @@ import pytest
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize as qwen_smart_resize
 
 from vst_vla.envs.geometry import intrinsics_from_fovy
-from vst_vla.envs.qa.detection import CAMERA_END as WRITTEN_CAMERA_END
-from vst_vla.envs.qa.detection import camera_text
+from vst_vla.envs.qa.boxes import CAMERA_END as WRITTEN_CAMERA_END
+from vst_vla.envs.qa.boxes import camera_text
 from vst_vla.vla.fov import CAMERA_END, FovTarget, focal_in_prompt, smart_resize, unify_record, unify_size
 
 TINY = FovTarget(width=112, hfov_deg=45)

@@ -123,7 +123,7 @@ def reachable_share(simulator: Simulator, joint: Joint) -> float:
 
 
 def push_rotation(simulator: Simulator, joint: Joint, start: Array) -> Array:
-    """Of the rotations (3,3) that keep the palm clear from `start` (3,) to the end, the one nearest to the start pose."""
+    """Of the rotations (3,3) with room for the palm all the way from `start` (3,), the one nearest the start pose."""
     end = joint.carried(start, joint.rest)
     now, later = obstacles(simulator), obstacles(simulator, without=[joint.body])
     rotations = sorted(_rotations(joint, start), key=lambda rotation: angle_between(rotation, START_ROTATION))
