@@ -16,10 +16,11 @@ from vst_vla.policies.expert.motion import OPEN, steer
 from vst_vla.vla.contracts import Array
 
 SPREAD = 0.042  # m from the middle of the open hand to each finger's inside
-TIP = 0.012  # m above the table of the point between the fingertips
+TIP = 0.014  # m above the table of the point between the fingertips
 BEFORE = 0.015  # m between fingers and thing when the push begins
 LEAD = 0.05  # m by which the hand is asked to go ahead
 CLOSE_ENOUGH = 0.015  # m from where the push begins
+PROGRESS, PATIENCE = 0.004, 12  # m that the thing has to come nearer in so many steps, else it is stuck
 SLIP = 0.08  # m from there at which it starts over
 WIDE, LOW = 0.04, 0.03  # m of half-width above which and of height below which a thing is flat
 LEANS = np.deg2rad([0, 10, 20, 30, 40, 50])
@@ -53,6 +54,8 @@ class Slide:
         self._approach = Approach()
         self._retreat = Retreat()
         self._lean: float | None = None  # rad, chosen when the push begins
+        self._nearest = np.inf  # m from the target that the thing has come
+        self._stalled = 0  # steps since it came nearer
 
     @property
     def noise_scale(self) -> float:
@@ -73,6 +76,7 @@ class Slide:
             body = simulator.problem.obj_body_id[self.item]
             self._lean = roomiest_lean(simulator, item, target=target, without=body)
         pose = push_pose(item, way, lean=self._lean)
+        self._watch(float(np.linalg.norm((target - item.center)[:2])))
         self._choose_phase(hand, pose, done=simulator.holds(("on", self.item, self.target)))
         match self.phase:
             case Phase.REACH:
@@ -81,12 +85,18 @@ class Slide:
                 return steer(hand, position=pose.position + LEAD * way, rotation=pose.rotation, grip=OPEN)
         return self._retreat.act(hand)
 
+    def _watch(self, left: float) -> None:
+        """Notes whether the push still gets the thing nearer, which has `left` m to go."""
+        moved = self.phase is not Phase.PUSH or left < self._nearest - PROGRESS
+        self._nearest = left if moved else self._nearest
+        self._stalled = 0 if moved else self._stalled + 1
+
     def _choose_phase(self, hand: Hand, pose: Pose, *, done: bool) -> None:
         apart = float(np.linalg.norm(pose.position - hand.position))
         match self.phase:
             case Phase.REACH if apart < CLOSE_ENOUGH and not done:
                 self.phase = Phase.PUSH
-            case Phase.PUSH if done or apart > SLIP:
+            case Phase.PUSH if done or apart > SLIP or self._stalled > PATIENCE:
                 self.phase, self._retreat = Phase.RETREAT, Retreat()
                 self.attempts += not done
             case Phase.RETREAT if self._retreat.done:
