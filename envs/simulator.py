@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from vst_vla.envs.assets import Assets, find_assets, prepare_libero
+from vst_vla.envs.culling import without_unseen
 from vst_vla.envs.suites import CONTROL_HZ, Task
 from vst_vla.vla.contracts import Array
 
@@ -108,7 +109,9 @@ class Simulator:
     def render(self, camera: str, *, size: int, mirror: bool = True) -> Array:
         """One camera's picture (size, size, 3) uint8, upright; `mirror` as in the module's note."""
         self._ensure_context()
-        raw = self.sim.render(size, size, camera_name=camera)
+        model, data = self.sim.model._model, self.sim.data._data
+        with without_unseen(model, data, camera=self.sim.model.camera_name2id(camera)):
+            raw = self.sim.render(size, size, camera_name=camera)
         return np.ascontiguousarray(raw[::-1, ::-1] if mirror else raw[::-1])
 
     def _ensure_context(self) -> None:

@@ -181,14 +181,12 @@ def test_the_clean_action_is_recorded_and_the_noisy_one_executed(monkeypatch: py
 @pytest.mark.sim
 def test_pictures_drawn_after_the_episode_are_those_of_every_step() -> None:
     job = EpisodeJob(task_id=0, number=1, seed=0, noise=1.0, image_size=32)
-    drawing = LiberoEnv("libero_object", task_id=0, image_size=32)
-    plain = LiberoEnv("libero_object", task_id=0, images=False)
-    found = record(plain, job)
+    env = LiberoEnv("libero_object", task_id=0, images=False)
+    found = record(env, job)
     assert isinstance(found, Recording)
     assert found.tries == 1
-    assert draw_every_step(drawing, job) == found.images
-    drawing.close()
-    plain.close()
+    assert draw_every_step(env, job) == found.images
+    env.close()
 
 
 def test_disturbed_actions_stay_legal_and_keep_rotation_and_gripper() -> None:

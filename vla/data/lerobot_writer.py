@@ -250,7 +250,7 @@ def _write_exact_statistics(folder: Path, vectors: Mapping[str, Array]) -> None:
         exact = {name: np.quantile(values, q, axis=0) for name, q in QUANTILES.items()}
         exact |= {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
         stats[key] = {**stats[key], **{name: np.float64(v).tolist() for name, v in exact.items()}}
-    path.write_text(json.dumps(stats, indent=4))
+    path.write_text(json.dumps(dict(sorted(stats.items())), indent=4))  # LeRobot's order differs from run to run
 
 
 def _decode(png: bytes) -> Array:
