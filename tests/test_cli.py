@@ -41,7 +41,7 @@ def test_help_of_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> No
         (["rollout", "checkpoint=nowhere"], "no checkpoint folder at 'nowhere'"),
         (["rollout", "policy=zero", "init_states=[50]", "out={tmp}"], "init_state 50 is out of range"),
         (["rollout", "policy=zero", "task_ids=[11]", "out={tmp}"], "task_id 11 is out of range"),
-        (["train", "data.robot={tmp}", "out={tmp}/run"], "is no LeRobot v3.0 dataset"),
+        (["train", "data.robot={tmp}", "out={tmp}/run"], "is no LeRobot dataset"),
     ],
 )
 def test_a_mistake_is_one_line(
