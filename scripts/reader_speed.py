@@ -39,7 +39,6 @@ class Load:
     chunk: int
     num_workers: int
     warm_epochs: int
-    video_backend: str | None
 
 
 def main(argv: list[str]) -> int:
@@ -47,16 +46,16 @@ def main(argv: list[str]) -> int:
     config = compose("reader_speed", argv)
     load = Load(
         folder=str(Path(config["data"]).resolve()),
-        **{key: config[key] for key in ("batch_size", "chunk", "num_workers", "warm_epochs", "video_backend")},
+        **{key: config[key] for key in ("batch_size", "chunk", "num_workers", "warm_epochs")},
     )
-    rounds = []
+    described, rounds = _describe(Path(load.folder)), []
     for number in range(config["rounds"]):
         order = (OURS, LEROBOT) if number % 2 == 0 else (LEROBOT, OURS)
         rounds.append({name: _in_fresh_process(name, load) for name in order})
         print(f"round {number + 1}: " + ", ".join(f"{name} {_show(rounds[-1][name])}" for name in (OURS, LEROBOT)))
     record = {"command": " ".join(["python -m vst_vla.scripts.reader_speed", *argv]), **_circumstances()}
     record |= {key: config[key] for key in config if key not in ("data", "out")}
-    record |= {"dataset": _describe(Path(load.folder)), "rounds": rounds}
+    record |= {"dataset": described, "rounds": rounds}
     record |= {f"{kind}_ratio": _ratio(rounds, kind) for kind in ("cold", "warm", "cold_cpu_ms", "warm_cpu_ms")}
     write_json(Path(config["out"]), record)
     for kind in ("cold", "warm"):
@@ -128,9 +127,7 @@ def _prepare_lerobot(load: Load) -> Callable[[], Any]:
 
     fps = read_layout(Path(load.folder)).info["fps"]
     window = {ACTION_KEY: [step / fps for step in range(load.chunk)]}
-    return lambda: LeRobotDataset(
-        "any/name", root=load.folder, delta_timestamps=window, video_backend=load.video_backend
-    )
+    return lambda: LeRobotDataset("any/name", root=load.folder, delta_timestamps=window)
 
 
 def _ratio(rounds: Sequence[dict[str, dict[str, float]]], kind: str) -> dict[str, float]:

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_both_readers_are_measured_and_recorded(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    settings = ["rounds=1", "warm_epochs=2", "num_workers=0", "batch_size=8", "video_backend=pyav"]
+    settings = ["rounds=1", "warm_epochs=2", "num_workers=0", "batch_size=8"]
     assert main([f"data={folder}", f"out={out}", *settings]) == 0
     record = json.loads(out.read_text())
     (row,) = record["rounds"]
