@@ -52,9 +52,9 @@ class Expert:
         return self._present.noise_scale
 
     @property
-    def attempts(self) -> int:
-        """Tries begun, over all steps; one each when nothing slipped."""
-        return sum(skill.attempts for _, skill in self._steps)
+    def retries(self) -> int:
+        """Tries begun after the first one of each step: 0 when nothing slipped."""
+        return sum(skill.attempts - 1 for _, skill in self._steps)
 
     def act(self, simulator: Simulator) -> Array:
         """The next action (7,) float32: towards the first step that is pending, still when none is."""

@@ -6,14 +6,17 @@ placed before it. The steps are looked at anew all the time, so what came undone
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from vst_vla.envs.simulator import Simulator
 from vst_vla.policies.expert.articulation import RANGES, joint_names, wanted_range
-from vst_vla.policies.expert.goal import Goal
+from vst_vla.policies.expert.goal import PLACEMENTS, Goal
+from vst_vla.vla.contracts import unknown_name
 
-_RANKS = {"open": 0, "turnon": 1, "turnoff": 1, "in": 2, "on": 2, "close": 3}
+_RANKS = {"turnon": 1, "turnoff": 1, "open": 2, "in": 3, "on": 3}
+_CLOSE_EMPTY, _CLOSE_FILLED = 0, 4
+"""A drawer into which nothing goes is closed first, so that it is in nobody's way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +39,51 @@ def plan_steps(simulator: Simulator, goals: Sequence[Goal]) -> list[Step]:
     Args:
         simulator: the scene.
         goals: as `parse_goals` gives them.
+
+    Raises:
+        ValueError: for a name that the scene does not have, or a thing that cannot be moved as the goal asks.
+    """
+    problem = simulator.problem
+    names = [*problem.objects_dict, *problem.fixtures_dict, *problem.object_sites_dict]
+    for goal in goals:
+        for name in goal.arguments:
+            if name not in names:
+                raise unknown_name(f"thing in the goal {goal}", name, names)
+        if goal.predicate in RANGES:
+            wanted_range(simulator, goal.arguments[0], predicate=goal.predicate)
+    lids = {goal: lid_of(simulator, goal.arguments[1]) for goal in goals if goal.predicate == "in"}
+    return steps_to(goals, lids={goal: lid for goal, lid in lids.items() if lid is not None})
+
+
+def steps_to(goals: Sequence[Goal], *, lids: Mapping[Goal, str]) -> list[Step]:
+    """The steps in their order, with an opening before each placement that needs one.
+
+    Args:
+        goals: the conjunction.
+        lids: what has to be open for a placement: a drawer, or a fixture with a door.
     """
     steps: list[Step] = []
-    for goal in order(goals):
-        lid = lid_of(simulator, goal.arguments[1]) if goal.predicate == "in" else None
-        if lid is not None:
-            steps.append(Step(goal=Goal(predicate="open", arguments=(lid,)), serves=goal))
+    for goal in order(goals, filled=set(lids.values())):
+        if goal in lids:
+            steps.append(Step(goal=Goal(predicate="open", arguments=(lids[goal],)), serves=goal))
         steps.append(Step(goal=goal))
     return steps
 
 
-def order(goals: Sequence[Goal]) -> list[Goal]:
-    """The goals as they can be reached one after another; goals that do not depend on each other keep their order."""
-    return sorted(goals, key=lambda goal: (_RANKS[goal.predicate], _height(goal, goals)))
+def order(goals: Sequence[Goal], *, filled: Collection[str] = ()) -> list[Goal]:
+    """The goals as they can be reached one after another; goals that do not depend on each other keep their order.
+
+    Args:
+        goals: the conjunction.
+        filled: drawers and fixtures into which a goal puts something.
+    """
+
+    def rank(goal: Goal) -> int:
+        if goal.predicate == "close":
+            return _CLOSE_FILLED if goal.arguments[0] in filled else _CLOSE_EMPTY
+        return _RANKS[goal.predicate]
+
+    return sorted(goals, key=lambda goal: (rank(goal), _height(goal, goals)))
 
 
 def lid_of(simulator: Simulator, region: str) -> str | None:
@@ -61,8 +96,10 @@ def lid_of(simulator: Simulator, region: str) -> str | None:
 
 def _height(goal: Goal, goals: Sequence[Goal]) -> int:
     """How many of the goals' placements lie below this one's: the bowl comes before the cheese that goes into it."""
-    below = [g for g in goals if len(goal.arguments) == 2 and g.arguments[0] == goal.arguments[1] and g != goal]
-    others = [g for g in goals if g != goal]
+    if goal.predicate not in PLACEMENTS:
+        return 0
+    others = [g for g in goals if g != goal and g.predicate in PLACEMENTS]
+    below = [g for g in others if g.arguments[0] == goal.arguments[1]]
     return 1 + max(_height(g, others) for g in below) if below else 0
 
 
