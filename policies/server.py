@@ -24,35 +24,23 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from vst_vla.policies.chunking import OverlappingChunks
-from vst_vla.policies.server_batching import Batcher, Inference
-from vst_vla.policies.server_limits import ServerLimits, TokenBucket, authorised
+from vst_vla.policies.server_batching import Batcher
+from vst_vla.policies.server_client import Client, ClientContext, ReadingConnection, RequestsUnderWay
+from vst_vla.policies.server_limits import ServerLimits, authorised
 from vst_vla.policies.server_metrics import ServerMetrics
-from vst_vla.policies.server_request import (
-    OPENPI_KEYS,
-    RESET_KEY,
-    STEP_KEY,
-    PolicyNeeds,
-    is_only_reset,
-    read_observation,
-    read_reset,
-    read_step,
-)
-from vst_vla.policies.wire import Message, pack, unpack
-from vst_vla.vla.contracts import ActionSpec, Array, Policy
+from vst_vla.policies.server_request import OPENPI_KEYS, PolicyNeeds
+from vst_vla.policies.wire import Message, pack
+from vst_vla.vla.contracts import Policy
 
 log = logging.getLogger(__name__)
 
-PATHS = ("/healthz", "/metrics")
 WARM_UP_RUNS = 2
 SEND_TIMEOUT_S = 1
-STOPPING = "the server stops"
-INTERNAL_ERROR, POLICY_VIOLATION = 1011, 1008
 BROKEN_FRAMES = (1002, 1007, 1009)
 """Closing codes that the websocket layer itself sends: broken framing, broken text, a message that is too large."""
 
@@ -111,7 +99,6 @@ class PolicyServer:
         self.needs = PolicyNeeds.of(policy)
         self._policy = policy
         self._draining = False
-        self._busy: set[ServerConnection] = set()
 
     @property
     def metadata(self) -> Message:
@@ -143,13 +130,25 @@ class PolicyServer:
         """
         self._warm_up()
         server = self._listen()
-        self._batcher = Batcher(self._policy, max_batch=self.settings.limits.max_batch, metrics=self.metrics)
+        self._context = self._make_context()
         threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
         try:
             on_ready(server.socket.getsockname()[1])
             stop.wait()
         finally:
             self._drain(server)
+
+    def _make_context(self) -> ClientContext:
+        settings = self.settings
+        return ClientContext(
+            needs=self.needs,
+            batcher=Batcher(self._policy, max_batch=settings.limits.max_batch, metrics=self.metrics),
+            metrics=self.metrics,
+            limits=settings.limits,
+            under_way=RequestsUnderWay(),
+            ensemble_decay=settings.ensemble_decay,
+            ensemble_every=settings.ensemble_every,
+        )
 
     def _announce(self, port: int) -> None:
         host = self.settings.host
@@ -173,6 +172,7 @@ class PolicyServer:
                 max_size=settings.limits.max_message_bytes,
                 max_queue=2,
                 process_request=self._admit,
+                create_connection=ReadingConnection,
             )
         except OSError as error:
             where = f"port {settings.port} on {settings.host}"
@@ -198,134 +198,29 @@ class PolicyServer:
         return None
 
     def _handle(self, connection: ServerConnection) -> None:
-        """One client, from its metadata to its end, in a thread of its own."""
+        """One client, from its metadata to its end; its requests are taken by the thread that reads its socket."""
+        assert isinstance(connection, ReadingConnection)
         self.metrics.connected(+1)
         try:
+            client = Client(connection, self._context)
+            connection.on_message = client.receive
             connection.send(pack(self.metadata))
-            self._converse(connection, _Session(self.settings))
+            while True:
+                client.receive(connection.recv())  # what came before it was listened to; then waits for the end
         except ConnectionClosed as closed:
-            log.info("client %s left: %s", connection.remote_address, closed)
+            log.info("client %s left: %s", connection.peer, closed)
             if closed.sent is not None and closed.sent.code in BROKEN_FRAMES:
                 self.metrics.answered("refused", seconds=0.0)
         finally:
-            self._busy.discard(connection)
             self.metrics.connected(-1)
-
-    def _converse(self, connection: ServerConnection, session: _Session) -> None:
-        while not self._draining:
-            data = connection.recv()
-            start = time.perf_counter()
-            self._busy.add(connection)
-            try:
-                self._reply(connection, data, session)
-            except ConnectionClosed:
-                raise
-            except Exception as error:  # the client is told, whatever it is; the server stays
-                self._refuse(connection, error, seconds=time.perf_counter() - start)
-                return
-            self._busy.discard(connection)
-            session.prev_total_ms = (time.perf_counter() - start) * 1e3
-            self.metrics.answered("ok", seconds=session.prev_total_ms / 1e3)
-        connection.close(1001, STOPPING)
-
-    def _reply(self, connection: ServerConnection, data: str | bytes, session: _Session) -> None:
-        """Answers one request; raises when it cannot be answered."""
-        if not session.bucket.take(now=time.monotonic()):
-            raise RateExceeded(f"more than {self.settings.limits.max_rate:g} requests a second: slow down")
-        if isinstance(data, str):
-            raise ValueError("message is text, expected a binary frame of msgpack")
-        message = unpack(data)
-        if read_reset(message):
-            session.reset()
-        if is_only_reset(message):
-            connection.send(pack({RESET_KEY: True}))
-            return
-        step = read_step(message)
-        start = time.perf_counter()
-
-        def answer(inference: Inference) -> None:
-            waited_ms = (time.perf_counter() - start) * 1e3
-            connection.send(pack(session.message(inference, step=step, waited_ms=waited_ms, needs=self.needs)))
-
-        self._batcher.infer(read_observation(message, needs=self.needs), answer=answer)
-
-    def _refuse(self, connection: ServerConnection, error: Exception, *, seconds: float) -> None:
-        mistake = isinstance(error, ValueError)
-        text = " ".join(str(error).split()) if mistake else f"the policy failed: {type(error).__name__}: {error}"
-        self.metrics.answered("refused" if mistake else "failed", seconds=seconds)
-        log.log(logging.WARNING if mistake else logging.ERROR, "%s: %s", connection.remote_address, text)
-        if not mistake:
-            log.error("traceback", exc_info=error)
-        connection.send(text)
-        code = POLICY_VIOLATION if isinstance(error, RateExceeded) else INTERNAL_ERROR
-        connection.close(code, text.encode()[:120].decode(errors="ignore"))
 
     def _drain(self, server: Server) -> None:
         """Takes no new clients, lets running requests end, closes the rest."""
         self._draining = True
         deadline = time.monotonic() + self.settings.grace_s
-        while self._busy and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self._batcher.stop(grace_s=max(0.0, deadline - time.monotonic()))
-        server.shutdown(reason=STOPPING)
-
-
-class RateExceeded(ValueError):
-    """A client sends faster than it may."""
-
-
-class _Session:
-    """What the server remembers of one connection."""
-
-    def __init__(self, settings: ServerSettings) -> None:
-        limits, decay = settings.limits, settings.ensemble_decay
-        self.bucket = TokenBucket(rate=limits.max_rate, burst=limits.burst, now=time.monotonic())
-        self.prev_total_ms: float | None = None
-        self._chunks = None if decay is None else OverlappingChunks(decay=decay)
-        self._every = settings.ensemble_every
-        self._start = -self._every  # of the last chunk
-
-    def reset(self) -> None:
-        """A new episode: nothing of the last one is averaged in."""
-        self._start = -self._every
-        if self._chunks is not None:
-            self._chunks.clear()
-
-    def message(self, inference: Inference, *, step: int | None, waited_ms: float, needs: PolicyNeeds) -> Message:
-        """The reply. Raises RuntimeError when the policy's actions are not finite or out of range."""
-        actions = np.asarray(inference.actions, np.float32)
-        if not _plainly_good(actions, needs.action):
-            try:
-                needs.action.check(actions)
-            except ValueError as error:
-                raise RuntimeError(f"its reply cannot be sent: {error}") from error
-        server = {"infer_ms": waited_ms, "batch": inference.batch}
-        if self.prev_total_ms is not None:
-            server["prev_total_ms"] = self.prev_total_ms
-        reply: Message = {"actions": self._averaged(actions, step), "server_timing": server}
-        reply["policy_timing"] = {"infer_ms": inference.infer_ms}
-        return reply if step is None else reply | {STEP_KEY: step}
-
-    def _averaged(self, actions: Array, step: int | None) -> Array:
-        if self._chunks is None:
-            return actions
-        start = self._start + self._every if step is None else step
-        if start < self._start:  # the client's count began anew, and so did its episode
-            self._chunks.clear()
-        self._start = start
-        self._chunks.add(actions, step=start)
-        averaged = [self._chunks.at(start + i) for i in range(len(actions))]
-        return np.stack([action for action in averaged if action is not None])
-
-
-def _plainly_good(actions: Array, spec: ActionSpec) -> bool:
-    """The usual case of `spec.check`, in a quarter of its time: nothing is outside, and NaN compares as outside."""
-    return (
-        actions.ndim == 2
-        and actions.shape[1] == spec.dim
-        and bool(actions.min() >= spec.low)
-        and bool(actions.max() <= spec.high)
-    )
+        self._context.under_way.wait_for_none(timeout_s=self.settings.grace_s)
+        server.shutdown(reason="the server stops")
+        self._context.batcher.stop(grace_s=max(0.0, deadline - time.monotonic()))
 
 
 def _plain(content: dict[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from vst_vla.policies.server_metrics import ServerMetrics
 from vst_vla.vla.contracts import Array, Observation, Policy
 
-CHECK_S = 1.0
-"""How often a waiting request looks whether the thread was left behind."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
@@ -30,6 +27,7 @@ class Inference:
 
 
 Answer = Callable[[Inference], None]
+Fail = Callable[[Exception], None]
 Outcome = Inference | Exception
 
 
@@ -37,7 +35,7 @@ Outcome = Inference | Exception
 class _Job:
     observation: Observation
     answer: Answer
-    done: queue.SimpleQueue[Exception | None]
+    fail: Fail
 
 
 class Batcher:
@@ -52,39 +50,25 @@ class Batcher:
     def __init__(self, policy: Policy, *, max_batch: int, metrics: ServerMetrics) -> None:
         self._policy, self._max_batch, self._metrics = policy, max_batch, metrics
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._stopped = False
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()
 
-    def infer(self, observation: Observation, *, answer: Answer) -> None:
-        """Returns when `answer` was called, in the inference thread, with the policy's actions for the observation.
+    def submit(self, observation: Observation, *, answer: Answer, fail: Fail) -> None:
+        """Has `answer` called with the policy's actions for the observation, in the inference thread.
 
-        Raises what the policy raises for it, or what `answer` raises.
+        When there are none, or `answer` raises, `fail` is called with the error. Both must return quickly.
         """
-        job = _Job(observation=observation, answer=answer, done=queue.SimpleQueue())
-        self._jobs.put(job)
-        error = self._wait(job)
-        if error is not None:
-            raise error
+        self._jobs.put(_Job(observation=observation, answer=answer, fail=fail))
 
     def stop(self, *, grace_s: float) -> None:
         """Ends the thread after the jobs that wait, or leaves it behind after `grace_s` seconds."""
         self._jobs.put(None)
         self._thread.join(grace_s)
-        self._stopped = True
-
-    def _wait(self, job: _Job) -> Exception | None:
-        while True:
-            try:
-                return job.done.get(timeout=CHECK_S)
-            except queue.Empty:
-                if self._stopped:
-                    return RuntimeError("the server stopped before the policy answered")
 
     def _work(self) -> None:
         while jobs := self._next_jobs():
             for job, outcome in zip(jobs, self._run(jobs), strict=True):
-                job.done.put(_answer(job, outcome))
+                _answer(job, outcome)
 
     def _next_jobs(self) -> list[_Job]:
         """At least one job, and all others that wait; none when it is time to stop."""
@@ -115,12 +99,11 @@ class Batcher:
         return [Inference(actions=r["actions"], infer_ms=seconds * 1e3, batch=len(jobs)) for r in replies]
 
 
-def _answer(job: _Job, outcome: Outcome) -> Exception | None:
-    """Hands a reply over; the error instead, when there is none or it cannot be sent."""
+def _answer(job: _Job, outcome: Outcome) -> None:
     if isinstance(outcome, Exception):
-        return outcome
+        job.fail(outcome)
+        return
     try:
         job.answer(outcome)
-    except Exception as error:  # raised again in the thread of the client that asked
-        return error
-    return None
+    except Exception as error:  # one client's reply that cannot be sent must not end the thread for all
+        job.fail(error)

@@ -220,6 +220,24 @@ def test_limits_on_size_rate_and_connections(counting_policy, serving, request_o
         assert ask(join(running)[0], request_of(size=32))["actions"].shape == (8, 7)
 
 
+def test_a_request_before_the_reply_to_the_last_is_refused(counting_policy, serving, request_of) -> None:
+    with serving(counting_policy(seconds=0.3)) as running:
+        connection, _ = join(running)
+        connection.send(pack(request_of(size=32)))
+        text, code = refusal(connection, pack(request_of(size=32)))
+        assert (text, code) == ("a request came before the reply to the last one: wait for it", 1008)
+        other, _ = join(running)
+        assert ask(other, request_of(size=32))["actions"].shape == (8, 7)
+
+
+def test_a_fragmented_message_is_one_request(counting_policy, serving, request_of) -> None:
+    with serving(counting_policy()) as running:
+        connection, _ = join(running)
+        data = pack(request_of(6))
+        connection.send([data[:1000], data[1000:200_000], data[200_000:]])
+        assert unpack(connection.recv(timeout=10))["actions"][0, 0] == pytest.approx(0.006)
+
+
 def test_a_reset_alone_is_confirmed(counting_policy, serving) -> None:
     with serving(counting_policy()) as running:
         connection, _ = join(running)
@@ -311,7 +329,7 @@ def test_keys_are_compared_whole() -> None:
     assert authorised(None, key=None)
 
 
-def test_a_client_that_leaves_in_mid_request_harms_nobody(counting_policy, serving, request_of) -> None:
+def test_a_client_that_leaves_in_mid_request_harms_nobody(counting_policy, serving, request_of, caplog) -> None:
     with serving(counting_policy(seconds=0.2)) as running:
         for _ in range(5):
             connection, _ = join(running)
@@ -320,6 +338,7 @@ def test_a_client_that_leaves_in_mid_request_harms_nobody(counting_policy, servi
         connection, _ = join(running)
         assert ask(connection, request_of())["actions"].shape == (8, 7)
     assert not [t for t in threading.enumerate() if t.name == "inference"]
+    assert "Traceback" not in caplog.text
 
 
 def test_string_keyed_arrays_are_taken(counting_policy, serving, request_of) -> None:

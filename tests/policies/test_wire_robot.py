@@ -120,14 +120,14 @@ def episode(uri: str, make: Callable, *, server: int, ticks: int, latency_s: flo
 def test_async_inference_keeps_the_clock_that_sync_loses(clocked: str, serving) -> None:
     """150 ms of latency, 30 ms of jitter and 20 Hz, all at half speed: three control periods are missed per reply."""
     with serving(ZeroPolicy()) as running:
-        slow = {"server": running.port, "ticks": 60, "latency_s": 0.15 / SPEED, "jitter_s": 0.03 / SPEED}
+        slow = {"server": running.port, "ticks": 40, "latency_s": 0.15 / SPEED, "jitter_s": 0.03 / SPEED}
         fluent = episode(clocked, lambda policy: AsyncChunks(policy, replan=3), **slow)
         waiting = episode(clocked, lambda policy: RecedingHorizon(policy, replan=4), **slow)
     assert fluent.chunks.empty_ticks <= 10, "only the first reply is waited for"
-    assert waiting.held_ticks >= 20
-    assert waiting.held_ticks - fluent.held_ticks >= 10
+    assert waiting.held_ticks >= 13
+    assert waiting.held_ticks - fluent.held_ticks >= 6
     assert fluent.chunks.stale_replies <= 1
-    assert fluent.chunks.skipped_actions > 20
+    assert fluent.chunks.skipped_actions > 12
 
 
 def test_a_killed_server_means_a_hold_and_a_new_one_a_resumption(clocked: str) -> None:
