@@ -9,7 +9,7 @@ import numpy as np
 
 from vst_vla.envs.simulator import Simulator
 from vst_vla.policies.expert.geometry import Box
-from vst_vla.policies.expert.motion import pointing_down, rotation_vector
+from vst_vla.policies.expert.motion import pointing_down
 from vst_vla.vla.contracts import Array
 
 PALM_CENTER, PALM_HALF = (0.0, 0.0, -0.075), (0.102, 0.032, 0.049)
@@ -107,4 +107,4 @@ def grip_rotation(*, reach: Array, closing: Array) -> Array:
 
 def angle_between(a: Array, b: Array) -> float:
     """Angle in rad from one rotation (3,3) to another."""
-    return float(np.linalg.norm(rotation_vector(a @ b.T)))
+    return float(np.arccos(np.clip((np.sum(a * b) - 1) / 2, -1.0, 1.0)))
