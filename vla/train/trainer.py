@@ -20,9 +20,11 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from vst_vla.vla.data.collate import Batch
+from vst_vla.vla.data.parcel import Parcel, pack
 
 VISION_NAME = "visual"
 STATE_FILE = "trainer_state.json"
+PARCEL = "parcel"  # Trainer wants a mapping
 
 
 class VLATrainer(Trainer):
@@ -44,13 +46,13 @@ class VLATrainer(Trainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, Batch],
+        inputs: dict[str, Parcel],
         return_outputs: bool = False,  # noqa: FBT001, FBT002 - transformers' signature
         num_items_in_batch: Any = None,
     ) -> Any:
         """Weighted sum of every source's loss; each source's own metrics go to the log."""
         total = torch.zeros((), device=self.args.device)
-        for name, batch in inputs.items():
+        for name, batch in inputs[PARCEL].unpack().items():
             output = model(**batch)
             total = total + self._weights.get(name, 1.0) * output["loss"]
             for key, value in output.items():
@@ -86,7 +88,7 @@ class VLATrainer(Trainer):
             self.train_dataset,
             batch_size=1,
             shuffle=False,
-            collate_fn=_first,
+            collate_fn=_packed,
             num_workers=self.args.dataloader_num_workers,
             persistent_workers=self.args.dataloader_num_workers > 0,
             prefetch_factor=4 if self.args.dataloader_num_workers else None,
@@ -155,8 +157,9 @@ def _is_complete(checkpoint: Path) -> bool:
         return False
 
 
-def _first(items: list[dict[str, Batch]]) -> dict[str, Batch]:
-    return items[0]
+def _packed(items: list[dict[str, Batch]]) -> dict[str, Parcel]:
+    (item,) = items
+    return {PARCEL: pack(item)}
 
 
 def _without_aliases(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
