@@ -31,6 +31,12 @@ def old_layouts() -> ModuleType:
     return _module("old_layouts")
 
 
+@pytest.fixture(scope="session")
+def upstream_layout() -> ModuleType:
+    """The helpers in upstream_layout.py."""
+    return _module("upstream_layout")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def frame_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Decoded pictures go to a folder of the test run."""

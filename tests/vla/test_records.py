@@ -108,7 +108,8 @@ def test_without_verifying_the_next_good_row_stands_in(tmp_path):
 
 
 def test_text_rows_have_no_pictures(tmp_path):
-    write_records(tmp_path / "a.parquet", records=[row(type="text", images=[])])
+    turns = [{"from": "human", "value": "two and two?"}, {"from": "gpt", "value": "4"}]
+    write_records(tmp_path / "a.parquet", records=[row(type="text", images=[], conversations=turns)])
     assert SpatialRecords(tmp_path)[0]["images"] == []
 
 

@@ -30,22 +30,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from vst_vla.vla.contracts import Array
+from vst_vla.vla.data.boxes import parse_boxes
+from vst_vla.vla.data.record_files import COLUMNS, SCHEMA, Record, Skipped, index_groups, list_files, read_group
 from vst_vla.vla.data.videos import mark_frames, read_frames
 from vst_vla.vla.files import replacing_file
+from vst_vla.vla.fov import BOX_TYPE
+from vst_vla.vla.prompt import record_messages
 
-Record = dict[str, Any]
-
-SCHEMA = pa.schema(
-    [
-        ("conversations", pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))),
-        ("id", pa.string()),
-        ("data_source", pa.string()),
-        ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
-        ("type", pa.string()),
-        ("meta_info", pa.string()),
-    ]
-)
-COLUMNS = tuple(SCHEMA.names)
 VIDEO_TYPE = "video"
 CACHED_GROUPS = 64
 """Row groups that a reader keeps in memory: all of a small dataset, a window of a large one."""
@@ -78,9 +69,10 @@ class SpatialRecords(Sequence[Record]):
 
     A row of type "video" is read as its frames (`vla/data/videos.py`): they are its images, each marked in the text.
 
-    A row that cannot be used (a broken picture or video, an empty conversation) is never silent: it is left out,
-    counted and named in `skipped`. With `verify`, every row is decoded once at opening and such rows are not part of
-    the sequence; without, which suits hundreds of thousands of rows, the next usable row stands in when one is met.
+    A row that cannot be used (see `decode`) is never silent: it is left out, counted and named in `skipped` and in the
+    log. With `verify`, every row is decoded once at opening, such rows are not part of the sequence and the log ends
+    with their number; without, which suits hundreds of thousands of rows, the next usable row stands in when one is
+    met.
 
     Args:
         paths: parquet files and folders; a folder stands for its `*.parquet`, sorted, subfolders included.
@@ -95,15 +87,15 @@ class SpatialRecords(Sequence[Record]):
     """
 
     def __init__(self, paths: str | Path | Sequence[str | Path], *, verify: bool = True) -> None:
-        self.files = _expand([paths] if isinstance(paths, str | Path) else paths)
-        self.skipped: list[tuple[Path, int, str]] = []
-        self._starts, self._groups = _index(self.files)
-        self._read_group = lru_cache(maxsize=CACHED_GROUPS)(_read_group)
-        self._rows: Sequence[int] = range(self._starts[-1])
+        self.files = list_files(paths)
+        self.skipped: list[Skipped] = []
+        self._groups = index_groups(self.files)
+        self._read_group = lru_cache(maxsize=CACHED_GROUPS)(read_group)
+        self._rows: Sequence[int] = range(self._groups.starts[-1])
         if verify:
-            self._rows = [row for row in self._rows if self._record(row) is not None]
+            self._verify()
         if not self._rows:
-            first = f", the first because {self.skipped[0][2]}" if self.skipped else ""
+            first = f", the first because {self.skipped[0].reason}" if self.skipped else ""
             raise ValueError(
                 f"no usable row in {self.files[0]} and {len(self.files) - 1} more files: "
                 f"{len(self.skipped)} skipped{first}"
@@ -138,17 +130,19 @@ class SpatialRecords(Sequence[Record]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._read_group = lru_cache(maxsize=CACHED_GROUPS)(_read_group)
+        self._read_group = lru_cache(maxsize=CACHED_GROUPS)(read_group)
 
-    def _locate(self, row: int) -> tuple[int, int, int]:
-        """(file, row group, row in that group) of a row counted over all files."""
-        slot = bisect_right(self._starts, row) - 1
-        file, group = self._groups[slot]
-        return file, group, row - self._starts[slot]
+    def _verify(self) -> None:
+        rows = self._rows
+        self._rows = [row for row in rows if self._record(row) is not None]
+        if self.skipped:
+            log.warning("%d of %d spatial rows cannot be used and are left out", len(self.skipped), len(rows))
 
     def _raw(self, row: int) -> Record:
-        file, group, offset = self._locate(row)
+        slot = bisect_right(self._groups.starts, row) - 1
+        file, group = self._groups.places[slot]
         table = self._read_group(self.files[file], group)
+        offset = row - self._groups.starts[slot]
         return {name: table.column(name)[offset].as_py() for name in COLUMNS}
 
     def _record(self, row: int) -> Record | None:
@@ -160,19 +154,20 @@ class SpatialRecords(Sequence[Record]):
             return None
 
     def _skip(self, row: int, reason: str) -> None:
-        file = self._locate(row)[0]
-        first = next(start for start, (f, _) in zip(self._starts, self._groups, strict=False) if f == file)
-        entry = (self.files[file], row - first, reason)
+        file = bisect_right(self._groups.firsts, row) - 1
+        entry = Skipped(self.files[file], row - self._groups.firsts[file], reason)
         if entry not in self.skipped:
             self.skipped.append(entry)
-            log.warning("skipping row %d of %s: %s (%d skipped)", entry[1], entry[0], reason, len(self.skipped))
+            log.warning("skipping row %d of %s: %s (%d skipped)", entry.row, entry.file, reason, len(self.skipped))
 
 
 def decode(raw: Mapping[str, Any]) -> Record:
     """One row as stored -> the record that `SpatialRecords` yields.
 
     Raises:
-        ValueError: naming the row's id and what is wrong with it.
+        ValueError: naming the row's id and what is wrong with it: its turns or speakers, a picture or video that cannot
+            be decoded, another number of markers in the text than pictures, `meta_info` that is not JSON, or an answer
+            of type "bbox_3d" that holds no list of boxes.
     """
     name = raw["id"]
     turns = raw["conversations"] or []
@@ -180,10 +175,11 @@ def decode(raw: Mapping[str, Any]) -> Record:
         raise ValueError(f"record '{name}' has no conversation of {{from, value}} turns")
     kind = raw["type"] or "mm_qa"
     raw = {**raw, "type": kind, "meta_info": _meta(raw["meta_info"], name)}
-    if VIDEO_TYPE in kind:
-        return _decode_video(raw, name)
-    images = [] if kind == "text" else [_picture(image, name) for image in raw["images"] or []]
-    return {**raw, "images": images}
+    if BOX_TYPE in kind:
+        _check_boxes(turns, name)
+    record = _decode_video(raw, name) if VIDEO_TYPE in kind else _decode_pictures(raw, name)
+    record_messages(record)  # refuses what no prompt can be made of
+    return record
 
 
 def encode_png(image: Array) -> bytes:
@@ -206,6 +202,20 @@ def _row(record: Mapping[str, Any]) -> Record:
     }
 
 
+def _check_boxes(turns: Sequence[Mapping[str, str]], name: str) -> None:
+    for turn in turns:
+        if turn["from"] == "gpt":
+            try:
+                parse_boxes(turn["value"])
+            except ValueError as error:
+                raise ValueError(f"record '{name}' has {error}") from error
+
+
+def _decode_pictures(raw: Record, name: str) -> Record:
+    images = [] if raw["type"] == "text" else [decode_picture(image, name=name) for image in raw["images"] or []]
+    return {**raw, "images": images}
+
+
 def _decode_video(raw: Record, name: str) -> Record:
     files = [_bytes(video, name) for video in raw["images"] or []]
     if not files:
@@ -225,12 +235,13 @@ def _bytes(entry: Mapping[str, Any] | None, name: str) -> bytes:
     return bytes(data)
 
 
-def _picture(image: Mapping[str, Any] | None, name: str) -> Array:
+def decode_picture(image: Mapping[str, Any] | None, *, name: str) -> Array:
+    """A stored picture (H,W,3) uint8 of record `name`. Raises ValueError when it cannot be decoded."""
     data = _bytes(image, name)
     try:
         with Image.open(io.BytesIO(data)) as opened:
             return np.asarray(opened.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"record '{name}' has a picture that cannot be decoded ({type(error).__name__})") from error
 
 
@@ -240,46 +251,3 @@ def _meta(text: str | None, name: str) -> list[Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"record '{name}' has a meta_info that is not JSON") from error
     return meta if isinstance(meta, list) else [meta]
-
-
-def _expand(paths: Sequence[str | Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in map(Path, paths):
-        _require_complete(path / "manifest.json")
-        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-        found = [file for file in found if not file.name.startswith(".")]
-        if not found or not found[0].is_file():
-            raise ValueError(f"no parquet file at '{path}': give a file, or a folder made by `vst-vla qa`")
-        files += found
-    if not files:
-        raise ValueError("no parquet file given: name at least one file or folder")
-    return files
-
-
-def _require_complete(manifest: Path) -> None:
-    """Raises ValueError for a folder whose making was cut short; folders without a manifest pass."""
-    if manifest.is_file() and not json.loads(manifest.read_text()).get("complete", True):
-        raise ValueError(f"'{manifest.parent}' is not finished: run the `vst-vla qa` that made it again, it goes on")
-
-
-def _index(files: Sequence[Path]) -> tuple[list[int], list[tuple[int, int]]]:
-    """First row of every row group, with the total at the end; and each group's (file, number in that file)."""
-    starts, groups = [0], []
-    for number, path in enumerate(files):
-        try:
-            file = pq.ParquetFile(path)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"'{path}' is not a parquet file, or was cut short: make it again") from error
-        with file:
-            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-            if missing:
-                raise ValueError(f"'{path}' lacks column {', '.join(missing)}: expected {', '.join(COLUMNS)}")
-            for group in range(file.num_row_groups):
-                groups.append((number, group))
-                starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
-    return starts, groups
-
-
-def _read_group(path: Path, group: int) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        return file.read_row_group(group, columns=list(COLUMNS))
