@@ -1,4 +1,4 @@
-"""`vst-vla qa`: spatial questions with exact answers, in VST's parquet format."""
+"""`vst-vla qa`: spatial questions with exact answers, in VST's parquet format; an export or a preview of such a set."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ from typing import Any
 from vst_vla.envs.qa.generate import make_qa
 from vst_vla.envs.qa.stage import EpisodeSource
 from vst_vla.policies.episode_states import expert_states
+from vst_vla.policies.qa_preview import write_qa_preview
 from vst_vla.scripts.config import compose
 from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.data.export import export_records
 
 PLAYERS: dict[str, EpisodeSource] = {"expert": expert_states}
+EXPORT_KEYS, PREVIEW_KEYS = ("export", "from", "out"), ("preview", "preview_items", "out")
 
 
 def main(argv: list[str]) -> int:
-    """Makes the dataset that the overrides describe and says what it holds."""
+    """Makes the dataset that the overrides describe, or exports or shows one, and says what came of it."""
+    given = {override.split("=", 1)[0] for override in argv}
     config = compose("qa", argv)
+    form, source, folder, count = (config.pop(key) for key in ("export", "from", "preview", "preview_items"))
+    if form is not None or source is not None:
+        _only(EXPORT_KEYS, given, what="export=, which converts a dataset")
+        return _export(form, source, config["out"], given)
+    if folder is not None:
+        _only(PREVIEW_KEYS, given, what="preview=, which shows a dataset")
+        print(write_qa_preview(folder, out=config["out"] if "out" in given else None, per_family=count))
+        return 0
+    return _make(config)
+
+
+def _make(config: dict[str, Any]) -> int:
     start = time.monotonic()
     manifest = make_qa(**(config | {"episodes": _player(config["episodes"])}))
     counts = ", ".join(f"{name} {count}" for name, count in manifest["counts"]["family"].items())
@@ -25,6 +41,23 @@ def main(argv: list[str]) -> int:
         f"{manifest['num_items']} questions ({counts}; {manifest['assets']} assets) in {config['out']}, {seconds:.0f} s"
     )
     return 0
+
+
+def _export(form: str | None, source: str | list[str] | None, out: str, given: set[str]) -> int:
+    if form is None or source is None or "out" not in given:
+        missing = [key for key, value in (("export", form), ("from", source)) if value is None]
+        missing += ["out"] if "out" not in given else []
+        raise ValueError(f"an export needs {'= and '.join(missing)}=: give export=llava from=QUESTIONS out=FOLDER")
+    done = export_records(source, out=out, form=form)
+    left_out = "".join(f", {count} left out ({reason})" for reason, count in done.left_out.items())
+    print(f"{done.num_rows} questions as {form} in {done.folder}, {done.skipped} unusable rows skipped{left_out}")
+    return 0
+
+
+def _only(keys: tuple[str, ...], given: set[str], *, what: str) -> None:
+    """Raises ValueError when a key was given that has no meaning with these."""
+    for key in sorted(given - set(keys)):
+        raise ValueError(f"{key}= has no meaning with {what}: give {', '.join(f'{key}=' for key in keys)} only")
 
 
 def _player(name: Any) -> EpisodeSource | None:
