@@ -20,6 +20,12 @@ from vst_vla.envs.qa.mi_caption import MultiImageCaption
 from vst_vla.envs.qa.mi_correspondence import Correspondence
 from vst_vla.envs.qa.mi_detection import MultiImageDetection
 from vst_vla.envs.qa.mi_object_relation import ObjectRelation
+from vst_vla.envs.qa.robot_box import RobotBox
+from vst_vla.envs.qa.robot_goal_now import RobotGoalNow
+from vst_vla.envs.qa.robot_gripper import RobotGripper
+from vst_vla.envs.qa.robot_point import RobotPoint
+from vst_vla.envs.qa.robot_reach_first import RobotReachFirst
+from vst_vla.envs.qa.robot_trace import RobotTrace
 from vst_vla.envs.qa.video_caption import VideoCaption
 from vst_vla.envs.qa.video_counting import Counting
 from vst_vla.envs.qa.video_measurement import VideoMeasurement
@@ -49,6 +55,12 @@ _CLASSES: tuple[Any, ...] = (
     VideoOrder,
     VideoCaption,
     VideoMixed,
+    RobotPoint,
+    RobotBox,
+    RobotGripper,
+    RobotTrace,
+    RobotReachFirst,
+    RobotGoalNow,
 )
 
 FAMILIES: dict[str, Any] = {family.name: family for family in _CLASSES}
