@@ -33,13 +33,13 @@ from vst_vla.policies.server_batching import Batcher
 from vst_vla.policies.server_client import Client, ClientContext, ReadingConnection, RequestsUnderWay
 from vst_vla.policies.server_limits import ServerLimits, authorised
 from vst_vla.policies.server_metrics import ServerMetrics
-from vst_vla.policies.server_request import OPENPI_KEYS, PolicyNeeds
+from vst_vla.policies.server_reply import warm_up
+from vst_vla.policies.server_request import PolicyNeeds, wire_name
 from vst_vla.policies.wire import Message, pack
 from vst_vla.vla.contracts import Policy
 
 log = logging.getLogger(__name__)
 
-WARM_UP_RUNS = 2
 SEND_TIMEOUT_S = 1
 BROKEN_FRAMES = (1002, 1007, 1009)
 """Closing codes that the websocket layer itself sends: broken framing, broken text, a message that is too large."""
@@ -111,7 +111,7 @@ class PolicyServer:
             "action_horizon": getattr(self._policy, "chunk", None),
             "action_spec": _plain(needs.action.to_dict()),
             "state_spec": _plain(needs.state.to_dict()) if needs.state else None,
-            "image_keys": [OPENPI_KEYS[key] for key in needs.image_keys],
+            "image_keys": [wire_name(key) for key in needs.image_keys],
             "inpaints": needs.inpaints,
         }
 
@@ -128,7 +128,7 @@ class PolicyServer:
         Raises:
             ValueError: the port cannot be had.
         """
-        self._warm_up()
+        warm_up(self._policy, needs=self.needs)
         server = self._listen()
         self._context = self._make_context()
         threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
@@ -153,12 +153,6 @@ class PolicyServer:
     def _announce(self, port: int) -> None:
         host = self.settings.host
         print(f"serving on ws://{host}:{port}   (http://{host}:{port}/healthz, /metrics; Ctrl-C stops)", flush=True)
-
-    def _warm_up(self) -> None:
-        blank = self.needs.blank(image_size=224)
-        for _ in range(WARM_UP_RUNS):
-            (reply,) = self._policy.infer_batch([blank])
-        self.needs.action.check(reply["actions"])
 
     def _listen(self) -> Server:
         settings = self.settings

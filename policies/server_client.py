@@ -24,6 +24,7 @@ from vst_vla.policies.chunking import OverlappingChunks
 from vst_vla.policies.server_batching import Batcher, Inference
 from vst_vla.policies.server_limits import ServerLimits, TokenBucket
 from vst_vla.policies.server_metrics import ServerMetrics
+from vst_vla.policies.server_reply import check_reply, explain
 from vst_vla.policies.server_request import (
     RESET_KEY,
     STEP_KEY,
@@ -34,7 +35,7 @@ from vst_vla.policies.server_request import (
     read_step,
 )
 from vst_vla.policies.wire import Message, pack, unpack
-from vst_vla.vla.contracts import ActionSpec, Array
+from vst_vla.vla.contracts import Array
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class Client:
     def _reply(self, inference: Inference, *, step: int | None, start: float) -> Message:
         """The reply. Raises RuntimeError when the policy's actions are not finite or out of range."""
         actions = np.asarray(inference.actions, np.float32)
-        _check(actions, self._shared.needs.action)
+        check_reply(actions, spec=self._shared.needs.action)
         server = {"infer_ms": (time.perf_counter() - start) * 1e3, "batch": inference.batch}
         if self._prev_total_ms is not None:
             server["prev_total_ms"] = self._prev_total_ms
@@ -179,26 +180,13 @@ class Client:
         self._shared.under_way.change(-1)
         if isinstance(error, ConnectionClosed):  # it left before its reply
             return
-        text = self._explain(error, seconds)
+        text = explain(error, peer=self._connection.peer, metrics=self._shared.metrics, seconds=seconds)
         code = POLICY_VIOLATION if isinstance(error, RefusedForPace) else INTERNAL_ERROR
         try:
             self._connection.send(text)
             self._connection.close(code, text.encode()[:120].decode(errors="ignore"))
         except ConnectionClosed as closed:
             log.info("client %s left: %s", self._connection.peer, closed)
-
-    def _explain(self, error: Exception, seconds: float) -> str:
-        """One line for the client; counted and logged here, with its traceback when it is not the client's mistake."""
-        mistake = isinstance(error, ValueError)
-        text = str(error) if mistake else f"the policy failed: {type(error).__name__}: {error}"
-        text = " ".join(text.split())
-        self._shared.metrics.answered("refused" if mistake else "failed", seconds=seconds)
-        where = self._connection.peer
-        if mistake:
-            log.warning("%s: %s", where, text)
-        else:
-            log.error("%s: %s", where, text, exc_info=error)
-        return text
 
 
 class Averager:
@@ -230,13 +218,3 @@ class Averager:
         self._chunks.add(actions, step=start)
         averaged = [self._chunks.at(start + i) for i in range(len(actions))]
         return np.stack([action for action in averaged if action is not None])
-
-
-def _check(actions: Array, spec: ActionSpec) -> None:
-    """Raises RuntimeError unless the actions may be sent; `spec.check` is asked only when something seems wrong."""
-    if actions.ndim == 2 and actions.shape[1] == spec.dim and actions.min() >= spec.low and actions.max() <= spec.high:
-        return
-    try:
-        spec.check(actions)
-    except ValueError as error:
-        raise RuntimeError(f"its reply cannot be sent: {error}") from error

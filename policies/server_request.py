@@ -76,6 +76,11 @@ class PolicyNeeds:
         return {**dict.fromkeys(self.image_keys, picture), **state, TASK_KEY: "warm up"}
 
 
+def wire_name(key: str) -> str:
+    """Openpi's name of one of our keys; a camera that openpi does not have keeps ours."""
+    return OPENPI_KEYS.get(key, key)
+
+
 def is_only_reset(message: Message) -> bool:
     """Whether a message says nothing but that a new episode starts."""
     return set(message) == {RESET_KEY}
@@ -115,19 +120,19 @@ def read_observation(message: Message, *, needs: PolicyNeeds) -> Observation:
 
 
 def _has(message: Message, key: str) -> bool:
-    return key in message or OPENPI_KEYS[key] in message
+    return key in message or wire_name(key) in message
 
 
 def _get(message: Message, key: str) -> Any:
-    for name in (OPENPI_KEYS[key], key):
+    for name in (wire_name(key), key):
         if name in message:
             return message[name]
     found = ", ".join(sorted(_short(name) for name in list(message)[:12])) or "nothing"
-    raise ValueError(f"observation has no '{OPENPI_KEYS[key]}' (or '{key}'): found {found}")
+    raise ValueError(f"observation has no '{wire_name(key)}' (or '{key}'): found {found}")
 
 
 def _picture(value: Any, key: str) -> Array:
-    name = OPENPI_KEYS[key]
+    name = wire_name(key)
     if not isinstance(value, np.ndarray) or value.ndim != 3 or 3 not in (value.shape[0], value.shape[2]):
         raise ValueError(f"'{name}' is {_form(value)}, expected uint8 (H, W, 3)")
     picture = value if value.shape[2] == 3 else np.moveaxis(value, 0, 2)
