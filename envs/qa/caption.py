@@ -1,7 +1,7 @@
 """Scene captions: what a picture shows, where it lies and how it lies to each other, in plain sentences.
 
-Only objects that are seen well and have a name of their own are described. An order is told only of objects that are
-clearly apart; what lies too close to tell is left out of that sentence.
+Only objects that are seen well and have a name of their own are described; a neighbour is the nearest of all in view.
+An order is told only of objects that are clearly apart; what lies too close to tell is left out of that sentence.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, QAItem
+from vst_vla.envs.qa.refer import in_view
 from vst_vla.envs.qa.view import Seen, View, views_of
 from vst_vla.envs.qa.wording import choose, joined, length_text, spoken_list
 from vst_vla.vla.contracts import SceneState
@@ -100,13 +101,13 @@ def _relations(view: View, objects: Sequence[Seen], rng: np.random.Generator) ->
         ("From left to right", lambda s: float(np.nonzero(s.mask)[1].mean()), _MARGIN * view.width),
         ("By the distance of their centers, from near to far", lambda s: float(np.linalg.norm(s.centre)), _MARGIN_M),
     )
-    told = [(words, _apart(objects, value, margin)) for words, value, margin in orders]
+    told = [(words, ordered_apart(objects, value, margin)) for words, value, margin in orders]
     sentences = [f"{words}: {_names(chain)}." for words, chain in told if len(chain) >= 2]
     sentences += [sentence for seen in objects if (sentence := _neighbour(seen, objects))]
     return [sentences[int(i)] for i in rng.permutation(len(sentences))] or [f"Only {_names(objects)} are in view."]
 
 
-def _apart(objects: Sequence[Seen], value: Callable[[Seen], float], margin: float) -> list[Seen]:
+def ordered_apart(objects: Sequence[Seen], value: Callable[[Seen], float], margin: float) -> list[Seen]:
     """The objects in order of a value, each at least `margin` after the one before."""
     chain: list[Seen] = []
     for seen in sorted(objects, key=value):
@@ -116,12 +117,15 @@ def _apart(objects: Sequence[Seen], value: Callable[[Seen], float], margin: floa
 
 
 def _neighbour(seen: Seen, objects: Sequence[Seen]) -> str | None:
-    """Which of the other described objects is nearest, centre to centre; None when two are about as near."""
-    others = sorted((float(np.linalg.norm(o.centre - seen.centre)), o.category) for o in objects if o is not seen)
-    if len(others) < 2 or others[1][0] - others[0][0] < _MARGIN_M:
+    """Which object in view is nearest, centre to centre; None when two are about as near, or it is not described."""
+    others = [other for other in in_view(seen.view) if other is not seen]
+    gaps = sorted((float(np.linalg.norm(o.centre - seen.centre)), o.number) for o in others)
+    if len(gaps) < 2 or gaps[1][0] - gaps[0][0] < _MARGIN_M:
         return None
-    metres, name = others[0]
-    return f"The {seen.category} is closest to the {name}, {length_text(metres, unit='m')} from center to center."
+    metres, number = gaps[0]
+    name = next((other.category for other in objects if other.number == number), None)
+    told = f"The {seen.category} is closest to the {name}, {length_text(metres, unit='m')} from center to center."
+    return told if name else None
 
 
 def _names(objects: Sequence[Seen]) -> str:
