@@ -1,6 +1,6 @@
 """Where the robot's hand is in a picture, and how near it comes to objects.
 
-The hand's place is the point between its fingertips. Letters in shapes: T frames.
+The hand's place is the point between its fingertips.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def hand_in_camera(view: View) -> Array:
 
 
 def reach_to(scene: SceneState, *, number: int, places: Array) -> Array:
-    """Distances in m of places (T,3) of the world from an object's box, 0 inside it: (T,)."""
+    """Distances (...) in m of places (..., 3) of the world from an object's box, 0 inside it."""
     local = apply(invert_rigid(scene.poses[number]), points=places)
     beyond = np.maximum(np.abs(local) - scene.half_extents[number], 0)
     return np.asarray(np.linalg.norm(beyond, axis=-1))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vst_vla.envs.qa.conditions import grip_of, read_condition
-from vst_vla.envs.qa.gaps import box_gap
+from vst_vla.envs.qa.hand import reach_to
 from vst_vla.envs.qa.view import Seen, View
 
 _TAKE = ("pick up the {a}", "take the {a}", "grasp the {a}", "lift the {a}")
@@ -32,7 +32,7 @@ _FURNITURE = frozenset({"basket", "tray", "caddy", "stove", "rack", "cabinet", "
 _GRIPS = {"handle": "take hold of the {a}", "knob": "turn the {a}"}
 """First word of a part's name -> what a hand does with it."""
 _NEAR = 0.02
-"""Metres between an object and a place up to which it may be there already."""
+"""Metres, beyond half an object's length, from its middle to a place's box up to which it may be there already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +129,12 @@ class Instructions:
         return found
 
     def _fits(self, item: Seen, place: Seen) -> bool:
-        """Whether a thing is not there yet and not wider than the place."""
-        if item.number == place.number or max(item.half_extents) > max(place.half_extents):
+        """Whether a thing is surely not there yet and not wider than the place."""
+        longest = float(max(item.half_extents))
+        if item.number == place.number or longest > max(place.half_extents):
             return False
-        return box_gap(item, place) > _NEAR
+        middle = self._scene.poses[item.number, :3, 3]
+        return bool(reach_to(self._scene, number=place.number, places=middle) > longest + _NEAR)
 
 
 def _last_word(seen: Seen) -> str:

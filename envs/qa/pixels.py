@@ -57,10 +57,12 @@ def inmost_pixel(mask: Array) -> Pixel:
     Deep means `_DEEP` of the way from its outline to its deepest pixel; the picture's edge counts as outline. So the
     middle of a long box is found as well as the rim of a bowl whose middle is hidden.
     """
-    depths = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    deep = np.argwhere(depths >= _DEEP * depths.max())
-    middle = np.argwhere(mask).mean(axis=0)
-    row, column = deep[int(np.argmin(np.linalg.norm(deep - middle, axis=1)))]
+    inside = np.argwhere(mask)
+    top, left = inside.min(axis=0)
+    bottom, right = inside.max(axis=0) + 1
+    depths = distance_transform_edt(np.pad(mask[top:bottom, left:right], 1))[1:-1, 1:-1]
+    deep = np.argwhere(depths >= _DEEP * depths.max()) + np.array([top, left])
+    row, column = deep[int(np.argmin(np.linalg.norm(deep - inside.mean(axis=0), axis=1)))]
     return int(column), int(row)
 
 

@@ -1,26 +1,29 @@
-"""Which of two objects the gripper will reach first: a video of an episode is shown up to a moment, the rest is known.
+"""Which of two objects the gripper will reach first: an episode is shown up to a moment, the rest of it is known.
 
 Reached means that the point between the fingertips comes within `REACHED` of an object's box, or that the object is
-held. Asked only where both objects are `AWAY` from it at the last moment shown, the motion up to there already goes
-clearly more towards the one (`MIN_LEAD`), and the way to it keeps `CLEARANCE` from the other. The task is not told, so
-that the answer must be seen. Two forms, drawn at random:
+held. Asked only where both objects are `AWAY` from it at the last moment shown and the way to the one keeps `CLEARANCE`
+from the other. The task is not told, so that the answer must be seen: in a video, the motion up to there goes clearly
+more towards the one (`MIN_LEAD`); in the single picture of an episode's start, the one is clearly nearer
+(`MIN_NEARER`). Two forms, drawn at random:
 
     named   two objects by name; the engine keeps names from telling which one wins
     points  two objects marked by coloured points in the last frame shown
+
+Letters in shapes: T frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import islice, permutations
 from typing import ClassVar
 
 import numpy as np
 
-from vst_vla.envs.qa.base import Clip, QAItem
+from vst_vla.envs.qa.base import PICTURES, VIDEO, Clip, Mark, QAItem
 from vst_vla.envs.qa.choices import lettered
-from vst_vla.envs.qa.films import MIN_PIXELS, MIN_VISIBLE, Film, still_films
+from vst_vla.envs.qa.films import MIN_PIXELS, MIN_VISIBLE, PREFIX, Film, still_films
 from vst_vla.envs.qa.hand import hand_place, reach_to
 from vst_vla.envs.qa.marks import draw_marks
 from vst_vla.envs.qa.options import with_options
@@ -28,21 +31,22 @@ from vst_vla.envs.qa.points import colour_points
 from vst_vla.envs.qa.view import Seen, View
 from vst_vla.envs.qa.wording import choose
 
-REACHED = 0.03
+REACHED = 0.04
 AWAY = 0.06
 MIN_LEAD = 0.02
+MIN_NEARER = 0.05
 CLEARANCE = 0.08
 """All in metres."""
 
 _QUESTIONS = {
     "named": (
-        "Which of these will the robot's gripper reach first after the last frame?",
+        "Which of these will the robot's gripper reach first from here on?",
         "The gripper goes on moving. Which of these does it get to first?",
         "To which of these objects will the gripper come first?",
     ),
     "points": (
-        "Two objects have a point in the last frame. Which one will the robot's gripper reach first?",
-        "The last frame marks two objects. Which of them will the gripper come to first?",
+        "Two objects are marked with a point. Which one will the robot's gripper reach first?",
+        "The gripper goes on moving. Which of the two objects with a point does it get to first?",
     ),
 }
 _STEPS = np.linspace(0, 1, 9)[:, None]
@@ -73,50 +77,59 @@ class RobotReachFirst:
 
     def __call__(self, clip: Clip, *, count: int, rng: np.random.Generator) -> list[QAItem]:
         """At most `count` items, each pair of objects once a moment; none when nothing is clearly reached first."""
-        races = [race for film in still_films(clip) for race in _races(film)]
+        paths = [_Path(clip, number=number) for number in range(clip.frames[0].num_objects)]
+        races = [race for film in still_films(clip) for race in _races(film, paths)]
         items = (self._item(races[int(place)], rng) for place in rng.permutation(len(races)))
-        return [item for item in items if item is not None][:count]
+        return list(islice((item for item in items if item is not None), count))
 
     def _item(self, race: _Race, rng: np.random.Generator) -> QAItem | None:
-        named = _is_named(race.winner) and _is_named(race.loser)
-        form = ("named", "points")[int(rng.integers(2))] if named else "points"
-        marks = colour_points([race.winner, race.loser], rng=rng) if form == "points" else ()
-        if form == "points" and not marks:
+        """In one of the forms; None when an object has no room for a point."""
+        pair = (race.winner, race.loser)
+        categories = race.winner.view.scene.categories
+        named = all(categories.count(seen.category) == 1 for seen in pair) and rng.random() < 0.5
+        marks = () if named else colour_points(pair, rng=rng)
+        if not named and not marks:
             return None
         right, wrong = (
-            [f"the object with the {mark.name} point" for mark in marks]
-            if marks
-            else [f"the {seen.category}" for seen in (race.winner, race.loser)]
+            [f"the {seen.category}" for seen in pair]
+            if named
+            else [f"the object with the {mark.name} point" for mark in marks]
         )
         choices = lettered(right, others=[wrong], rng=rng)
-        wording = choose(_QUESTIONS[form], rng=rng, short=self.short_prompt)
-        images = [view.image for view in race.film.views]
-        return race.film.item(
-            self,
-            question=with_options(wording, choices, short=self.short_prompt),
-            answer=choices.letter,
-            about={"form": form, "objects": [race.winner.name, race.loser.name]},
-            marks=[mark._replace(image=len(images) - 1) for mark in marks],
-            images=[*images[:-1], draw_marks(images[-1], marks=marks)] if marks else images,
+        wording = choose(_QUESTIONS["named" if named else "points"], rng=rng, short=self.short_prompt)
+        return self._make(race, with_options(wording, choices, short=self.short_prompt), choices.letter, marks)
+
+    def _make(self, race: _Race, question: str, letter: str, marks: tuple[Mark, ...]) -> QAItem:
+        *before, last = (view.image for view in race.film.views)
+        return QAItem(
+            family=self.name,
+            level=self.level,
+            kind=VIDEO if before else PICTURES,
+            question=f"{PREFIX} {question}" if before and not self.short_prompt else question,
+            answer=letter,
+            images=(*before, draw_marks(last, marks=marks) if marks else last),
+            fps=race.film.clip.fps,
+            marks=tuple(mark._replace(image=len(before)) for mark in marks),
+            about={
+                "camera": race.film.name,
+                "frames": list(race.film.frames),
+                "form": "points" if marks else "named",
+                "objects": [race.winner.name, race.loser.name],
+            },
             contest=() if marks else (race.winner.category, race.loser.category),
         )
 
 
-def _is_named(seen: Seen) -> bool:
-    return seen.view.scene.categories.count(seen.category) == 1
-
-
-def _races(film: Film) -> Iterator[_Race]:
-    """Every clear case, from every moment that has one before it and one after it."""
-    for present in range(1, len(film.views) - 1):
-        paths = {seen: _Path(film, present=present, seen=seen) for seen in _candidates(film.views[present])}
+def _races(film: Film, paths: Sequence[_Path]) -> Iterator[_Race]:
+    """Every clear case, from every moment that has one after it."""
+    for present, view in enumerate(film.views[:-1]):
         shown = film.part(range(present + 1))
-        for winner, loser in permutations(paths, 2):
-            if paths[winner].beats(paths[loser]):
+        for winner, loser in permutations(_candidates(view), 2):
+            if paths[winner.number].beats(paths[loser.number], present=present):
                 yield _Race(film=shown, winner=winner, loser=loser)
 
 
-def _candidates(view: View) -> Sequence[Seen]:
+def _candidates(view: View) -> list[Seen]:
     """Objects, handles and knobs that are seen well, have no parts of their own and are not held."""
     scene = view.scene
     groups = view.clear(min_visible=MIN_VISIBLE, min_pixels=MIN_PIXELS, parts=True).values()
@@ -125,26 +138,27 @@ def _candidates(view: View) -> Sequence[Seen]:
 
 
 class _Path:
-    """How near the hand comes to one object, from a moment on."""
+    """How near the hand comes to one object in a clip."""
 
-    def __init__(self, film: Film, *, present: int, seen: Seen) -> None:
-        scenes = [view.scene for view in film.views]
-        hands = np.stack([hand_place(scene) for scene in scenes])
-        distances = [
-            float(reach_to(scene, number=seen.number, places=hand[None])[0])
-            for scene, hand in zip(scenes, hands, strict=True)
-        ]
-        held = [seen.number in scene.gripper.held for scene in scenes]
-        later = range(present + 1, len(scenes))
-        legs = {to: hands[to - 1] + _STEPS * (hands[to] - hands[to - 1]) for to in later}
-        self.away = distances[present]
-        self.approach = distances[present - 1] - distances[present]
-        self.reached = next((to for to in later if held[to] or distances[to] <= REACHED), None)
-        self._nearest = {to: float(reach_to(scenes[to], number=seen.number, places=legs[to]).min()) for to in later}
+    def __init__(self, clip: Clip, *, number: int) -> None:
+        hands = np.stack([hand_place(frame) for frame in clip.frames])
+        legs = hands[:-1, None] + _STEPS * np.diff(hands, axis=0)[:, None]
+        at_hand = [reach_to(frame, number=number, places=hand) for frame, hand in zip(clip.frames, hands, strict=True)]
+        pairs = zip(clip.frames[1:], legs, strict=True)
+        self._away = np.array(at_hand)  # (T,)
+        self._nearest = np.array([reach_to(frame, number=number, places=leg).min() for frame, leg in pairs])  # (T-1,)
+        self._is_reached = (self._away <= REACHED) | [number in frame.gripper.held for frame in clip.frames]
 
-    def beats(self, other: _Path) -> bool:
-        """Whether this object is reached first beyond doubt, and the motion so far says so."""
-        if self.reached is None or min(self.away, other.away) < AWAY:
+    def beats(self, other: _Path, *, present: int) -> bool:
+        """Whether this object is reached first beyond doubt, and can be told by what is shown until the present."""
+        later = np.flatnonzero(self._is_reached[present + 1 :])
+        if not len(later) or min(self._away[present], other._away[present]) < AWAY:
             return False
-        kept = min(near for to, near in other._nearest.items() if to <= self.reached)
-        return kept >= CLEARANCE and self.approach - other.approach >= MIN_LEAD
+        kept = other._nearest[present : present + 1 + later[0]].min()
+        return bool(kept >= CLEARANCE and self._is_told(other, present))
+
+    def _is_told(self, other: _Path, present: int) -> bool:
+        if present == 0:
+            return bool(other._away[0] - self._away[0] >= MIN_NEARER)
+        mine, theirs = (path._away[present - 1] - path._away[present] for path in (self, other))
+        return bool(mine > 0 and mine - theirs >= MIN_LEAD)
