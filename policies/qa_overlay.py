@@ -22,6 +22,7 @@ from vst_vla.vla.data.stored import StoredRow
 from vst_vla.vla.fov import BOX_TYPE, focal_in_prompt
 
 COLOURS = ("#ffd400", "#4fd1ff", "#ff7ad1", "#8dff6a", "#ff9d4d", "#c9a6ff")
+LETTER_WIDTH = 0.62  # of its height, on average
 NEAR = 0.02  # m before the camera; edges are cut there
 EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
 
@@ -41,17 +42,13 @@ def overlays(row: StoredRow) -> list[str]:
         shapes[0] += [*_boxes(row), *_rectangles(row), *_points(row)]
     for name, line, column, place in row.meta.get("marks", []):
         if place < len(shapes):
-            shapes[place].append(_ring(column + 0.5, line + 0.5, str(name), _height(row, place)))
+            shapes[place].append(_ring(column + 0.5, line + 0.5, str(name), row.record["images"][place]))
     return [_svg(inner, row.record["images"][place]) for place, inner in enumerate(shapes)]
 
 
 def _svg(shapes: Sequence[str], picture: Array) -> str:
     height, width = picture.shape[:2]
     return f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{"".join(shapes)}</svg>' if shapes else ""
-
-
-def _height(row: StoredRow, place: int) -> int:
-    return int(row.record["images"][place].shape[0])
 
 
 def _boxes(row: StoredRow) -> Iterator[str]:
@@ -71,7 +68,7 @@ def _boxes(row: StoredRow) -> Iterator[str]:
         yield _outlined(f'<path d="{path}"', colour)
         if lines:
             place = np.concatenate(lines).reshape(-1, 2).clip(0, (width, height)).min(axis=0)
-            yield _text(place, label, colour, height)
+            yield _text(place, label, colour, row.record["images"][0])
 
 
 def _edges(corners: Array, focal: float, centre: Array) -> Iterator[tuple[Array, Array]]:
@@ -96,7 +93,7 @@ def _rectangles(row: StoredRow) -> Iterator[str]:
 def _points(row: StoredRow) -> Iterator[str]:
     found = _once(_numbers(_POINT, row) + _about(row, "points"), 2)
     for number, (x, y) in enumerate(found, start=1):
-        yield _ring(x, y, str(number) if len(found) > 1 else "", _height(row, 0))
+        yield _ring(x, y, str(number) if len(found) > 1 else "", row.record["images"][0])
 
 
 def _numbers(form: re.Pattern[str], row: StoredRow) -> list[Any]:
@@ -114,9 +111,9 @@ def _once(found: Sequence[Any], length: int) -> list[tuple[float, ...]]:
     return list(dict.fromkeys(tuple(map(float, v)) for v in found if isinstance(v, list) and len(v) == length))
 
 
-def _ring(x: float, y: float, name: str, height: int) -> str:
-    radius = height / 36
-    label = _text(np.array([x + radius, y - radius]), name, COLOURS[1], height) if name else ""
+def _ring(x: float, y: float, name: str, picture: Array) -> str:
+    radius = picture.shape[0] / 36
+    label = _text(np.array([x + radius, y - radius]), name, COLOURS[1], picture) if name else ""
     return _outlined(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:.1f}"', COLOURS[1]) + label
 
 
@@ -125,7 +122,10 @@ def _outlined(shape: str, colour: str) -> str:
     return f'{shape} class="under"/>{shape} stroke="{colour}"/>'
 
 
-def _text(place: Array, label: str, colour: str, height: int) -> str:
+def _text(place: Array, label: str, colour: str, picture: Array) -> str:
+    """A label above a place, moved to the left as far as it would leave the picture."""
+    height, width = picture.shape[:2]
     size = height / 20
-    x, y = place[0], max(place[1] - 2, size)
+    x = max(min(place[0], width - LETTER_WIDTH * size * len(label)), 0)
+    y = min(max(place[1] - 2, size), height - 2)
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}" fill="{colour}">{escape(label)}</text>'
