@@ -20,6 +20,10 @@ from vst_vla.envs.qa.mi_caption import MultiImageCaption
 from vst_vla.envs.qa.mi_correspondence import Correspondence
 from vst_vla.envs.qa.mi_detection import MultiImageDetection
 from vst_vla.envs.qa.mi_object_relation import ObjectRelation
+from vst_vla.envs.qa.reason_camera_motion import ReasonCameraMotion
+from vst_vla.envs.qa.reason_camera_relation import ReasonCameraRelation
+from vst_vla.envs.qa.reason_object_relation import ReasonObjectRelation
+from vst_vla.envs.qa.reason_single import ReasonSingle
 from vst_vla.envs.qa.robot_box import RobotBox
 from vst_vla.envs.qa.robot_goal_now import RobotGoalNow
 from vst_vla.envs.qa.robot_gripper import RobotGripper
@@ -61,6 +65,10 @@ _CLASSES: tuple[Any, ...] = (
     RobotTrace,
     RobotReachFirst,
     RobotGoalNow,
+    ReasonSingle,
+    ReasonObjectRelation,
+    ReasonCameraMotion,
+    ReasonCameraRelation,
 )
 
 FAMILIES: dict[str, Any] = {family.name: family for family in _CLASSES}

@@ -77,6 +77,7 @@ class QAItem:
     marks: tuple[Mark, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     contest: tuple[str, ...] = ()
+    words: str = ""  # the answer in words, for a question whose `answer` may be a letter
 
     def to_record(self, *, name: str, data_source: str, encoder: Encoder | None = None) -> dict[str, Any]:
         """The row of VST's parquet format; `name` becomes its id."""
@@ -147,3 +148,8 @@ class ClipFamily(Family, Protocol):
 def takes_clips(family: Any) -> bool:
     """Whether a family, or its class, asks about clips rather than about single moments."""
     return bool(getattr(family, "takes_clips", False))
+
+
+def thinks(family: Any) -> bool:
+    """Whether the answers of a family, or its class, hold a reasoning before the answer itself."""
+    return bool(getattr(family, "thinks", False))

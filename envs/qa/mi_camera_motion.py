@@ -104,6 +104,7 @@ class CameraMotion:
             images=(pair.first.image, pair.second.image),
             about={"cameras": pair.names, "form": form},
             contest=tuple(f"{word}, {form}" for word in (answer, *others)),
+            words=answer,
         )
 
 

@@ -91,7 +91,7 @@ class CameraRelation:
         others = some(SIDES, count=_NUM_OTHERS, without=answer, rng=rng)
         choices = lettered(answer, others=others, rng=rng)
         question = with_options(self._wording("side", rng), choices, short=self.short_prompt)
-        return self._make(pair, question, choices.letter, {"form": "side"}, (answer, *others))
+        return self._make(pair, question, choices.letter, {"form": "side"}, (answer, *others), words=answer)
 
     def _apart(self, pairs: list[Pair], rng: np.random.Generator) -> QAItem | None:
         pair = pairs[int(rng.integers(len(pairs)))]
@@ -107,10 +107,11 @@ class CameraRelation:
         degrees = turn_between(pair)
         if degrees < MIN_TURN_DEG:
             return None
-        others = numbers_near(degrees, count=_NUM_OTHERS, decimals=0, rng=rng)
+        others = numbers_near(degrees, count=_NUM_OTHERS, decimals=0, rng=rng, most=180)
         choices = lettered(f"{degrees:.0f}", others=others, rng=rng)
         question = with_options(self._wording("turn", rng), choices, short=self.short_prompt)
-        return self._make(pair, f"{pair.lens_text} {question}", choices.letter, {"form": "turn"}, ())
+        question = f"{pair.lens_text} {question}"
+        return self._make(pair, question, choices.letter, {"form": "turn"}, (), words=f"{degrees:.0f}")
 
     def _nearer(self, pairs: list[Pair], rng: np.random.Generator) -> QAItem | None:
         pair = pairs[int(rng.integers(len(pairs)))]
@@ -136,7 +137,16 @@ class CameraRelation:
     def _wording(self, form: str, rng: np.random.Generator) -> str:
         return choose(_QUESTIONS[form], rng=rng, short=self.short_prompt)
 
-    def _make(self, pair: Pair, question: str, answer: str, about: dict[str, Any], contest: tuple[str, ...]) -> QAItem:
+    def _make(
+        self,
+        pair: Pair,
+        question: str,
+        answer: str,
+        about: dict[str, Any],
+        contest: tuple[str, ...],
+        *,
+        words: str = "",
+    ) -> QAItem:
         return QAItem(
             family=self.name,
             level=self.level,
@@ -146,6 +156,7 @@ class CameraRelation:
             images=(pair.first.image, pair.second.image),
             about={"cameras": pair.names, **about},
             contest=tuple(f"{word}, {about['form']}" for word in contest),
+            words=words or answer,
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from vst_vla.envs.qa.choices import lettered, some
 from vst_vla.envs.qa.directions import DIALS, bearing, level_length, named
 from vst_vla.envs.qa.options import fair_draw, with_options
 from vst_vla.envs.qa.pairs import Pair, pairs_of
-from vst_vla.envs.qa.view import Seen
+from vst_vla.envs.qa.view import Seen, View
 from vst_vla.envs.qa.wording import choose, joined
 from vst_vla.vla.contracts import Array, SceneState
 
@@ -71,44 +71,65 @@ class ObjectRelation:
 
     def _triples(self, pair: Pair, rng: np.random.Generator) -> list[Triple]:
         """Ordered threes of objects well apart; most of the time those that no single picture shows, if any."""
-        objects = pair.either()
-        objects = [objects[int(i)] for i in rng.permutation(len(objects))[:_MOST_OBJECTS]]
-        triples = [triple for triple in itertools.permutations(objects, 3) if self._is_apart(triple)]
+        triples = triples_apart(pair.either(), min_gap=self.min_gap, rng=rng)
         shown = [{seen.number for seen in view.unique()} for view in (pair.first, pair.second)]
         split = [t for t in triples if not any(all(seen.number in names for seen in t) for names in shown)]
         return split if split and rng.random() < _SPLIT_SHARE else triples
 
-    def _is_apart(self, triple: Sequence[Seen]) -> bool:
-        places = [_place(seen) for seen in triple]
-        return all(level_length(a - b) >= self.min_gap for a, b in itertools.combinations(places, 2))
-
     def _item(self, pair: Pair, triples: Sequence[Triple], rng: np.random.Generator) -> QAItem | None:
-        dial, form = _FORMS[int(rng.integers(len(_FORMS)))]
-        cases = [(answer, t) for t in triples if (answer := named(_angle(t), dial=DIALS[dial])) is not None]
-        if not cases:
-            return None
-        answer, triple = fair_draw(cases, rng=rng)
-        names = [f"the {seen.category}" for seen in triple]
-        question = choose(_QUESTIONS[dial], rng=rng, short=self.short_prompt)
-        question = question.format(a=names[0], b=names[1], c=names[2])
-        others = some(DIALS[dial], count=_NUM_OTHERS, without=answer, rng=rng)
-        if form == "letters":
-            choices = lettered(answer, others=others, rng=rng)
-            question, told = with_options(question, choices, short=self.short_prompt), choices.letter
-        else:
-            told = answer
-            question += "" if self.short_prompt else f" Answer with one of: {joined(DIALS[dial], word='or')}."
-        about = {"cameras": pair.names, "objects": [seen.name for seen in triple], "dial": dial, "form": form}
-        return QAItem(
-            family=self.name,
-            level=self.level,
-            kind=PICTURES,
-            question=question,
-            answer=told,
-            images=(pair.first.image, pair.second.image),
-            about=about,
-            contest=(answer, *others),
-        )
+        return direction_item(self, triples, views=(pair.first, pair.second), rng=rng)
+
+
+def triples_apart(objects: Sequence[Seen], *, min_gap: float, rng: np.random.Generator) -> list[Triple]:
+    """Ordered threes of some of the objects, any two of them at least `min_gap` m apart on the level."""
+    chosen = [objects[int(i)] for i in rng.permutation(len(objects))[:_MOST_OBJECTS]]
+    near = {
+        (a.number, b.number)
+        for a, b in itertools.permutations(chosen, 2)
+        if level_length(_place(a) - _place(b)) < min_gap
+    }
+    triples = itertools.permutations(chosen, 3)
+    return [t for t in triples if not any((a.number, b.number) in near for a, b in itertools.combinations(t, 2))]
+
+
+def direction_item(
+    family: Any, triples: Sequence[Triple], *, views: Sequence[View], rng: np.random.Generator
+) -> QAItem | None:
+    """A question of `family` about one of the threes; None when the drawn dial names none of their directions.
+
+    Args:
+        family: whose name, level and kind of prompt the item has.
+        triples: threes of objects: where one is, which one it faces, which one is asked about.
+        views: whose pictures are shown.
+        rng: of every choice.
+    """
+    dial, form = _FORMS[int(rng.integers(len(_FORMS)))]
+    cases = [(answer, t) for t in triples if (answer := named(_angle(t), dial=DIALS[dial])) is not None]
+    if not cases:
+        return None
+    answer, triple = fair_draw(cases, rng=rng)
+    names = [f"the {seen.category}" for seen in triple]
+    question = choose(_QUESTIONS[dial], rng=rng, short=family.short_prompt)
+    question = question.format(a=names[0], b=names[1], c=names[2])
+    others = some(DIALS[dial], count=_NUM_OTHERS, without=answer, rng=rng)
+    if form == "letters":
+        choices = lettered(answer, others=others, rng=rng)
+        question, told = with_options(question, choices, short=family.short_prompt), choices.letter
+    else:
+        told = answer
+        question += "" if family.short_prompt else f" Answer with one of: {joined(DIALS[dial], word='or')}."
+    objects = [seen.name for seen in triple]
+    return QAItem(
+        family=family.name,
+        level=family.level,
+        kind=PICTURES,
+        question=question,
+        answer=told,
+        images=tuple(view.image for view in views),
+        about={"cameras": [view.name for view in views], "objects": objects, "dial": dial, "form": form},
+        contest=(answer, *others),
+        words=answer,
+    )
 
 
 def _place(seen: Seen) -> Array:
