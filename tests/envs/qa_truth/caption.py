@@ -33,7 +33,7 @@ def holds(sentence, moment, camera, told):
         is_neighbour(moment, camera, told[found[1]], told[found[2]], float(found[3]))
     elif sentence.startswith("From left to right: "):
         rises([moment.column(camera, told[name]) for name in listed(sentence, told)])
-    elif sentence.startswith("By the distance of their centers, from near to far: "):
+    elif sentence.startswith("By the distance of their centers from the camera, near to far: "):
         rises([away[name] for name in listed(sentence, told)])
     else:
         opening = OPENING.match(sentence)
