@@ -17,10 +17,9 @@ from typing import Any
 from vst_vla.policies.demo_dataset import read_record, write_demos
 from vst_vla.policies.plan import Plan
 from vst_vla.policies.progress import EpisodeProgress
-from vst_vla.policies.ray_launcher import run_on_ray
 from vst_vla.policies.recording import Failure, Outcome
 from vst_vla.policies.staging import Staging, first_difference
-from vst_vla.policies.workers import Launcher, Numbered, run_local
+from vst_vla.policies.workers import Launcher, Numbered, run_local, run_on_ray
 from vst_vla.vla.contracts import unknown_name
 
 LAUNCHERS: dict[str, Launcher] = {"local": run_local, "ray": run_on_ray}

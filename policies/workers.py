@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
 
 from vst_vla.envs.assets import Assets, find_assets
+from vst_vla.envs.cluster import run_on_cluster
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.threads import one_thread_each
 from vst_vla.policies.recording import Failure, Job, Outcome
@@ -57,6 +58,23 @@ def run_local(
             raise OSError("a worker was killed (out of memory?): run the same command again, it goes on") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_on_ray(
+    jobs: Iterator[Numbered], *, suite: str, assets: Assets, num_workers: int
+) -> Generator[tuple[int, Job, Outcome]]:
+    """A launcher: tasks on a Ray cluster, see `run_on_cluster`. An episode whose worker is lost is run again.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ValueError: a machine has other assets.
+        OSError: an episode's workers were lost again and again, or the cluster is gone.
+    """
+    calls = (((index, job), (job, suite, assets.kind)) for index, job in jobs)
+    for numbered, outcome in run_on_cluster(
+        run_job_elsewhere, calls=calls, num_workers=num_workers, thing="an episode"
+    ):
+        yield *numbered, outcome
 
 
 def _up_to(count: int, jobs: Iterator[Numbered]) -> Iterator[Numbered]:
