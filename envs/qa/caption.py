@@ -99,7 +99,11 @@ def _place(view: View, seen: Seen) -> str:
 def _relations(view: View, objects: Sequence[Seen], rng: np.random.Generator) -> list[str]:
     orders = (
         ("From left to right", lambda s: float(np.nonzero(s.mask)[1].mean()), _MARGIN * view.width),
-        ("By the distance of their centers, from near to far", lambda s: float(np.linalg.norm(s.centre)), _MARGIN_M),
+        (
+            "By the distance of their centers from the camera, near to far",
+            lambda s: float(np.linalg.norm(s.centre)),
+            _MARGIN_M,
+        ),
     )
     told = [(words, ordered_apart(objects, value, margin)) for words, value, margin in orders]
     sentences = [f"{words}: {_names(chain)}." for words, chain in told if len(chain) >= 2]
