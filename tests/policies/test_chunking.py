@@ -178,17 +178,17 @@ def test_async_hands_committed_actions_to_a_policy_that_inpaints() -> None:
 def test_async_goes_on_through_an_outage_and_raises_anything_else() -> None:
     policy = Ticking()
     strategy = AsyncChunks(policy, replan=2, blend=0)
-    run(strategy, range(3), settle_s=0.04)
+    run(strategy, range(3), settle_s=0.1)
     policy.failing = ConnectionError("away")
-    meant = run(strategy, range(3, 16), settle_s=0.04)
+    meant = run(strategy, range(3, 16), settle_s=0.1)
     assert meant[:3] == [3, 4, 5], "the running chunk is finished"
     assert meant[-1] is None
     assert strategy.counts.failures > 3
     policy.failing = None
-    assert run(strategy, range(16, 22), settle_s=0.04)[-1] == 21
+    assert run(strategy, range(16, 22), settle_s=0.1)[-1] == 21
     policy.failing = ValueError("'prompt' is empty")
     with pytest.raises(ValueError, match="'prompt' is empty"):
-        run(strategy, range(22, 40), settle_s=0.04)
+        run(strategy, range(22, 40), settle_s=0.1)
     strategy.close()
 
 
