@@ -40,9 +40,9 @@ def overlays(row: StoredRow) -> list[str]:
     shapes: list[list[str]] = [[] for _ in row.record["images"]]
     if shapes:
         shapes[0] += [*_boxes(row), *_rectangles(row), *_points(row)]
-    for name, line, column, place in row.meta.get("marks", []):
+    for _, line, column, place in row.meta.get("marks", []):  # their names are drawn already
         if place < len(shapes):
-            shapes[place].append(_ring(column + 0.5, line + 0.5, str(name), row.record["images"][place]))
+            shapes[place].append(_ring(column + 0.5, line + 0.5, "", row.record["images"][place]))
     return [_svg(inner, row.record["images"][place]) for place, inner in enumerate(shapes)]
 
 
