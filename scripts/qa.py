@@ -7,6 +7,7 @@ from typing import Any
 
 from vst_vla.envs.qa.generate import make_qa
 from vst_vla.envs.qa.stage import EpisodeSource
+from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.policies.episode_states import expert_states
 from vst_vla.policies.qa_preview import write_qa_preview
 from vst_vla.scripts.config import compose
@@ -34,12 +35,15 @@ def main(argv: list[str]) -> int:
 
 def _make(config: dict[str, Any]) -> int:
     start = time.monotonic()
-    manifest = make_qa(**(config | {"episodes": _player(config["episodes"])}))
+    chosen = {"episodes": _player(config["episodes"]), "teacher": _teacher(config["teacher"])}
+    manifest = make_qa(**(config | chosen))
     counts = ", ".join(f"{name} {count}" for name, count in manifest["counts"]["family"].items())
     seconds = time.monotonic() - start
     print(
         f"{manifest['num_items']} questions ({counts}; {manifest['assets']} assets) in {config['out']}, {seconds:.0f} s"
     )
+    if replies := manifest.get("teacher"):
+        print("teacher: " + ", ".join(f"{count} {kind}" for kind, count in replies.items()))
     return 0
 
 
@@ -67,3 +71,12 @@ def _player(name: Any) -> EpisodeSource | None:
     if name not in PLAYERS:
         raise unknown_name("player of episodes", str(name), PLAYERS)
     return PLAYERS[name]
+
+
+def _teacher(settings: dict[str, Any]) -> Teacher | None:
+    """Who writes thoughts. Raises ValueError for a model without an address, or another setting that cannot be."""
+    if settings["url"] is None:
+        if settings["model"] is not None:
+            raise ValueError(f"teacher.model={settings['model']} has no address: give teacher.url= too")
+        return None
+    return Teacher(**settings)

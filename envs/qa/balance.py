@@ -30,12 +30,17 @@ class Ledger:
                 taken.append(item)
         return taken
 
+    def withdraw(self, items: Sequence[QAItem]) -> None:
+        """Takes back items that were admitted but are not used."""
+        for item in items:
+            self._enter(item, sign=-1)
+
     def _fits(self, item: QAItem) -> bool:
         if not item.contest:
             return True
         winner, *losers = (self._lead[item.family, name] for name in item.contest)
         return winner <= sum(losers) / len(losers)
 
-    def _enter(self, item: QAItem) -> None:
+    def _enter(self, item: QAItem, *, sign: int = 1) -> None:
         for place, name in enumerate(item.contest):
-            self._lead[item.family, name] += len(item.contest) - 1 if place == 0 else -1
+            self._lead[item.family, name] += sign * (len(item.contest) - 1 if place == 0 else -1)

@@ -18,15 +18,20 @@ from typing import Any
 from tqdm import tqdm
 
 from vst_vla.envs.assets import Assets, find_assets
-from vst_vla.envs.qa.encoding import Encoder
+from vst_vla.envs.qa.base import QAItem
+from vst_vla.envs.qa.bird_view import bird_view
+from vst_vla.envs.qa.encoding import Encoder, encode_png
 from vst_vla.envs.qa.interview import Interview
 from vst_vla.envs.qa.launchers import LAUNCHERS
+from vst_vla.envs.qa.layout import layout_of
 from vst_vla.envs.qa.plan import QASettings, Shard, check_settings, choose_families, plan_shards
-from vst_vla.envs.qa.shards import count_kinds, is_whole, shard_bytes, shard_path, write_shard
+from vst_vla.envs.qa.shards import count_kinds, count_replies, is_whole, shard_bytes, shard_path, write_shard
 from vst_vla.envs.qa.stage import EpisodeSource, Stage
+from vst_vla.envs.qa.teacher import Teacher
+from vst_vla.envs.qa.teacher_endpoint import Endpoint
 from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import NUM_EVAL_STATES, num_tasks
-from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.contracts import SceneState, unknown_name
 from vst_vla.vla.files import write_json
 
 MANIFEST = "manifest.json"
@@ -55,6 +60,8 @@ def make_qa(
     items_per_clip: int = 24,
     shard_size: int = 256,
     init_states: Sequence[int] | None = None,
+    bird_views: bool = False,
+    teacher: Teacher | None = None,
     assets: Assets | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -83,12 +90,15 @@ def make_qa(
         shard_size: most rows of one file.
         init_states: official initial states that scenes start from; 20 to 49, which evaluation does not use, when not
             given.
+        bird_views: a further column with the bird's-eye view of every reasoning item.
+        teacher: writes the thoughts of reasoning items; with one, equal settings no longer give equal bytes.
         assets: LIBERO's assets; looked for when not given.
         progress: show a progress bar.
 
     Raises:
         ValueError: an unknown suite, task, family, level or camera, a number out of range, a folder that holds a
-            dataset of other settings, or a family of which these scenes allow no question.
+            dataset of other settings, a family of which these scenes allow no question, or a teacher that refuses.
+        OSError: the teacher cannot be reached or gives no replies; what is done is kept.
     """
     suites = [suite] if isinstance(suite, str) else list(suite)
     settings = QASettings(
@@ -107,19 +117,24 @@ def make_qa(
         items_per_clip=items_per_clip,
         shard_size=shard_size,
         init_states=tuple(range(NUM_EVAL_STATES, 50) if init_states is None else init_states),
+        bird_views=bird_views,
+        teacher=teacher.model if teacher else "",
     )
     check_settings(settings)
     if num_workers < 1:
         raise ValueError(f"num_workers {num_workers} is too small: give at least 1")
     if launcher not in LAUNCHERS:
         raise unknown_name("launcher", launcher, LAUNCHERS)
+    if teacher:
+        Endpoint(teacher).reach()
     assets = assets or _common_assets(suites)
     settings = replace(settings, assets=assets.kind)
     folder = Path(out)
     _claim(folder, settings)
     shards = plan_shards(settings)
     missing = [s for s in shards if not is_whole(shard_path(folder, number=s.number), rows=s.num_items)]
-    job = partial(make_shard, settings, assets=assets if launcher == "local" else None, episodes=episodes)
+    given = assets if launcher == "local" else None
+    job = partial(make_shard, settings, assets=given, episodes=episodes, teacher=teacher)
     total = sum(shard.num_items for shard in missing)
     with tqdm(total=total, unit="item", desc="qa", disable=not progress or not missing) as bar:
         for shard, content in LAUNCHERS[launcher](job, shards=missing, num_workers=num_workers) if missing else ():
@@ -139,21 +154,39 @@ def _common_assets(suites: Sequence[str]) -> Assets:
     return found[0]
 
 
-def make_shard(settings: QASettings, shard: Shard, *, assets: Assets | None, episodes: EpisodeSource | None) -> bytes:
+def make_shard(
+    settings: QASettings,
+    shard: Shard,
+    *,
+    assets: Assets | None,
+    episodes: EpisodeSource | None,
+    teacher: Teacher | None = None,
+) -> bytes:
     """One shard from scene to file; runs in a worker.
 
     Raises:
-        ValueError: the scenes allow no question of a family, or this machine's assets are of another kind.
+        ValueError: the scenes allow no question of a family, this machine's assets are of another kind, or the
+            teacher refuses.
+        OSError: the teacher does not reply.
     """
     stage = _Workshop.stage(shard.suite, shard.task_id, assets or _local_assets(shard.suite, kind=settings.assets))
     prefix = f"{shard.suite}-{shard.task_id}-{settings.seed}-{shard.number:05d}"
     records: list[dict[str, Any]] = []
-    for asked in Interview(settings, shard, stage=stage, episodes=episodes).run():
+    interview = Interview(settings, shard, stage=stage, episodes=episodes, teacher=teacher)
+    for asked in interview.run():
         encoder = Encoder()
         for item in asked.items:
             name = f"{prefix}-{len(records):04d}"
-            records.append(item.to_record(name=name, data_source=f"vst_vla/{shard.suite}", encoder=encoder))
-    return shard_bytes(records)
+            row = item.to_record(name=name, data_source=f"vst_vla/{shard.suite}", encoder=encoder)
+            if settings.bird_views and item.thinking:
+                row["bird_view"] = _bird_view(item, asked.scenes[0], name)
+            records.append(row)
+    return shard_bytes(records, bird_views=settings.bird_views, teacher=interview.teacher_counts)
+
+
+def _bird_view(item: QAItem, scene: SceneState, name: str) -> dict[str, Any]:
+    drawing = bird_view(layout_of(item.about, scene=scene))
+    return {"bytes": encode_png(drawing), "path": f"{name}_bird_view.png"}
 
 
 class _Workshop:
@@ -202,14 +235,16 @@ def _claim(folder: Path, settings: QASettings) -> None:
 
 
 def _finish(folder: Path, settings: QASettings, shards: list[Shard]) -> dict[str, Any]:
-    counts = count_kinds([shard_path(folder, number=shard.number) for shard in shards])
+    paths = [shard_path(folder, number=shard.number) for shard in shards]
     manifest = {
         "complete": True,
         "num_items": sum(shard.num_items for shard in shards),
         "num_shards": len(shards),
-        "counts": counts,
+        "counts": count_kinds(paths),
         "assets": settings.assets,
         "settings": settings.to_dict(),
     }
+    if replies := count_replies(paths):
+        manifest["teacher"] = replies
     write_json(folder / MANIFEST, manifest)
     return manifest

@@ -15,8 +15,10 @@ import numpy as np
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.balance import Ledger
 from vst_vla.envs.qa.base import Clip, QAItem, takes_clips
+from vst_vla.envs.qa.lesson import Lesson
 from vst_vla.envs.qa.plan import QASettings, Shard
 from vst_vla.envs.qa.stage import Episode, EpisodeSource, Stage
+from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.vla.contracts import SceneState
 
 BARREN_SCENES = 40
@@ -39,10 +41,17 @@ class Interview:
         shard: which one.
         stage: the shard's task.
         episodes: who plays episodes; needed by families that ask about clips, and for `episode_share`.
+        teacher: who writes the thoughts of reasoning items; their own program when not given.
     """
 
     def __init__(
-        self, settings: QASettings, shard: Shard, *, stage: Stage, episodes: EpisodeSource | None = None
+        self,
+        settings: QASettings,
+        shard: Shard,
+        *,
+        stage: Stage,
+        episodes: EpisodeSource | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self._settings = settings
         self._stage = stage
@@ -53,6 +62,7 @@ class Interview:
         self._of_scenes = {name: family for name, family in families.items() if not takes_clips(family)}
         self._wanted = Counter(dict(shard.wanted))
         self._ledger = Ledger()
+        self._lesson = Lesson(teacher) if teacher else None
         self._episode: Episode | None = None
         self._frames: list[SceneState] = []
         self._where = f"{shard.suite} task {shard.task_id}"
@@ -61,6 +71,11 @@ class Interview:
         """The shard's items, scene by scene. Raises ValueError when the scenes allow no question of a family."""
         yield from self._until_done(self._of_clips, self._ask_clip)
         yield from self._until_done(self._of_scenes, self._ask_scene)
+
+    @property
+    def teacher_counts(self) -> dict[str, int]:
+        """What the teacher's replies were worth so far; empty without a teacher."""
+        return dict(sorted(self._lesson.counts.items())) if self._lesson else {}
 
     def _until_done(self, families: Mapping[str, Any], ask: Any) -> Iterator[Asked]:
         barren = 0
@@ -85,9 +100,16 @@ class Interview:
 
     def _ask_scene(self) -> Asked:
         scene = self._scene()
-        return Asked(
-            items=self._questions(self._of_scenes, scene, limit=self._settings.items_per_scene), scenes=(scene,)
-        )
+        items = self._questions(self._of_scenes, scene, limit=self._settings.items_per_scene)
+        return Asked(items=self._taught(items, scene), scenes=(scene,))
+
+    def _taught(self, items: tuple[QAItem, ...], scene: SceneState) -> tuple[QAItem, ...]:
+        """The items that the teacher lets pass; the ledger forgets the others."""
+        if self._lesson is None:
+            return items
+        taught = self._lesson.teach(items, scene=scene)
+        self._ledger.withdraw(taught.dropped)
+        return taught.kept
 
     def _scene(self) -> SceneState:
         """A rearranged scene, or a moment of an episode: one that a clip has pictured already, when one is left."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vst_vla.envs.qa import FAMILIES, family_class
-from vst_vla.envs.qa.base import LEVELS, takes_clips
+from vst_vla.envs.qa.base import LEVELS, takes_clips, thinks
 from vst_vla.envs.qa.stage import Shot
 from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import get_task, init_states
@@ -40,6 +40,8 @@ class QASettings:
     items_per_clip: int
     shard_size: int
     init_states: tuple[int, ...]
+    bird_views: bool = False
+    teacher: str = ""  # the model that writes thoughts; empty for none
     assets: str = ""
 
     @property
@@ -111,6 +113,8 @@ def check_settings(settings: QASettings) -> None:
     """Raises ValueError naming the first setting that cannot be."""
     _check_numbers(settings)
     _check_scenes(settings)
+    if (settings.teacher or settings.bird_views) and not any(thinks(FAMILIES[name]) for name, _ in settings.families):
+        raise ValueError("teacher and bird_views are about reasoning, but no family reasons: give mixture=vst_r")
     if settings.episodes:
         return
     for name, _ in settings.families:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ SCHEMA = pa.schema(
 """VST's record format. `vla/data/records.py` reads it; the two files state the format each for itself, and a test
 holds them equal."""
 
+TEACHER_KEY = b"vst_vla.teacher"
+BIRD_VIEW = pa.field("bird_view", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+"""A column beside VST's: the bird's-eye view of a reasoning item, which no training reads; null for other items."""
+
 Counts = dict[str, dict[str, int]]
 
 
@@ -34,9 +39,20 @@ def shard_path(folder: Path, *, number: int) -> Path:
     return folder / f"part-{number:05d}.parquet"
 
 
-def shard_bytes(records: list[dict[str, Any]]) -> bytes:
-    """The rows as a parquet file."""
-    table = pa.Table.from_pylist(records, schema=SCHEMA)
+def shard_bytes(
+    records: list[dict[str, Any]], *, bird_views: bool = False, teacher: Mapping[str, int] | None = None
+) -> bytes:
+    """The rows as a parquet file.
+
+    Args:
+        records: the rows.
+        bird_views: with the column `BIRD_VIEW`.
+        teacher: what its replies were worth; stands in the file's metadata.
+    """
+    schema = SCHEMA.append(BIRD_VIEW) if bird_views else SCHEMA
+    if teacher:
+        schema = schema.with_metadata({TEACHER_KEY: json.dumps(dict(teacher))})
+    table = pa.Table.from_pylist(records, schema=schema)
     buffer = io.BytesIO()
     # Pictures that several questions share are stored once: the dictionary page is allowed to hold them all.
     pq.write_table(table, buffer, dictionary_pagesize_limit=64 << 20)
@@ -69,3 +85,11 @@ def count_kinds(paths: list[Path]) -> Counts:
             totals["family"][meta[0]["family"]] += 1
             totals["level"][meta[0]["level"]] += 1
     return {name: dict(sorted(counter.items())) for name, counter in totals.items()}
+
+
+def count_replies(paths: list[Path]) -> dict[str, int]:
+    """What a teacher's replies were worth, over all shards; empty when none was asked."""
+    total: Counter[str] = Counter()
+    for path in paths:
+        total.update(json.loads((pq.read_schema(path).metadata or {}).get(TEACHER_KEY, b"{}")))
+    return dict(sorted(total.items()))
