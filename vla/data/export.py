@@ -19,6 +19,7 @@ from tqdm import tqdm
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.data.export_easyr1 import EasyR1
 from vst_vla.vla.data.export_llava import Llava
+from vst_vla.vla.data.export_vst_rl import VstRl
 from vst_vla.vla.data.record_files import Skipped, index_groups, list_files
 from vst_vla.vla.data.stored import StoredRow, stored_rows
 from vst_vla.vla.files import write_json
@@ -44,7 +45,7 @@ class Format(Protocol):
         ...
 
 
-FORMATS: dict[str, Format] = {"llava": Llava(), "easyr1": EasyR1()}
+FORMATS: dict[str, Format] = {"llava": Llava(), "easyr1": EasyR1(), "vst_rl": VstRl()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ def export_records(source: str | Path | Sequence[str | Path], *, out: str | Path
     Args:
         source: parquet files and folders, as `SpatialRecords` takes them.
         out: the folder to make; one that holds this very export already is left as it is.
-        form: "llava" (`export_llava.py`) or "easyr1" (`export_easyr1.py`).
+        form: "llava" (`export_llava.py`), "easyr1" (`export_easyr1.py`) or "vst_rl" (`export_vst_rl.py`).
 
     Raises:
         ValueError: an unknown form, no source, a file that is not parquet, or a folder that holds something else.

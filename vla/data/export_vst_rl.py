@@ -1,0 +1,83 @@
+"""Parquet in VST's own RL format (`rl_records`), for its reinforcement stage.
+
+    OUT/data/part-NNNNN.parquet
+
+`mode` names VST's rewards (`verifiable`). The reasoning of a row that thinks goes into `thought`, where training does
+not imitate it. Left out, with their number in the manifest: answers that no reward can check (captions), conversations
+of several questions, rows without pictures, and videos, of which VST's RL data has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import batched, chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vst_vla.vla.data.rl_records import RL_SCHEMA
+from vst_vla.vla.data.stored import StoredRow
+from vst_vla.vla.data.verifiable import Verifiable, verifiable
+from vst_vla.vla.files import replacing_file
+from vst_vla.vla.prompt import split_reply
+
+ROWS_PER_GROUP = 64
+
+
+class VstRl:
+    """Writes the files, one for each source file."""
+
+    def write_part(self, folder: Path, *, number: int, rows: Iterable[StoredRow]) -> Mapping[str, int]:
+        """One parquet file, written a row group at a time; none for no rows."""
+        counts: Counter[str] = Counter()
+        groups = batched(_rows(rows, counts), ROWS_PER_GROUP)
+        if first := next(groups, None):
+            path = folder / "data" / f"part-{number:05d}.parquet"
+            with replacing_file(path) as fresh, pq.ParquetWriter(fresh, RL_SCHEMA) as writer:
+                for group in chain([first], groups):
+                    writer.write_table(pa.Table.from_pylist(list(group), schema=RL_SCHEMA))
+        return counts
+
+    def finish(self, folder: Path, *, num_parts: int) -> None:
+        """The parts stay as they are."""
+
+
+def _rows(rows: Iterable[StoredRow], counts: Counter[str]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        made, reason = _convert(row)
+        counts[reason] += 1
+        if made:
+            yield made
+
+
+def _convert(row: StoredRow) -> tuple[dict[str, Any] | None, str]:
+    """The row of the new file, or the reason why there is none."""
+    if row.is_video:
+        return None, "video"
+    if not row.files:
+        return None, "no picture"
+    turns = [text for role, text in row.turns(marker="<image>") if role != "system"]
+    if len(turns) != 2:
+        return None, "several questions"
+    check = verifiable(turns[1], kind=row.record["type"])
+    if check is None:
+        return None, "free text"
+    return _made(row, turns, check), ""
+
+
+def _made(row: StoredRow, turns: list[str], check: Verifiable) -> dict[str, Any]:
+    meta = {"mode": list(check.modes), "question_type": check.question_type}
+    return {
+        "id": row.record["id"],
+        "images": [{"bytes": entry["bytes"], "path": entry["path"]} for entry in row.raw["images"]],
+        "question": turns[0],
+        "thought": split_reply(turns[1]).think or "",
+        "answer_gt": check.answer,
+        "answer": check.answer,
+        "data_source": row.record["data_source"],
+        "meta_info": json.dumps(meta | {key: value for key, value in row.meta.items() if key not in meta}),
+    }
