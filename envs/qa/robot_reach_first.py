@@ -1,10 +1,10 @@
 """Which of two objects the gripper will reach first: an episode is shown up to a moment, the rest of it is known.
 
 Reached means that the point between the fingertips comes within `REACHED` of an object's box, or that the object is
-held. Asked only where both objects are `AWAY` from it at the last moment shown and the way to the one keeps `CLEARANCE`
-from the other. The task is not told, so that the answer must be seen: in a video, the motion up to there goes clearly
-more towards the one (`MIN_LEAD`); in the single picture of an episode's start, the one is clearly nearer
-(`MIN_NEARER`). Two forms, drawn at random:
+held. Asked only where the last frame shows the hand, both objects are `AWAY` from it there, and the way to the one
+keeps `CLEARANCE` from the other. The task is not told, so that the answer must be seen: in a video, the motion up to
+there goes clearly more towards the one (`MIN_LEAD`); in the single picture of an episode's start, the one is clearly
+nearer (`MIN_NEARER`). Two forms, drawn at random:
 
     named   two objects by name; the engine keeps names from telling which one wins
     points  two objects marked by coloured points in the last frame shown
@@ -24,7 +24,7 @@ import numpy as np
 from vst_vla.envs.qa.base import PICTURES, VIDEO, Clip, Mark, QAItem
 from vst_vla.envs.qa.choices import lettered
 from vst_vla.envs.qa.films import MIN_PIXELS, MIN_VISIBLE, PREFIX, Film, still_films
-from vst_vla.envs.qa.hand import hand_place, reach_to
+from vst_vla.envs.qa.hand import hand_pixel, hand_place, reach_to
 from vst_vla.envs.qa.marks import draw_marks
 from vst_vla.envs.qa.options import with_options
 from vst_vla.envs.qa.points import colour_points
@@ -121,8 +121,10 @@ class RobotReachFirst:
 
 
 def _races(film: Film, paths: Sequence[_Path]) -> Iterator[_Race]:
-    """Every clear case, from every moment that has one after it."""
+    """Every clear case, from every moment that shows the hand and has one after it."""
     for present, view in enumerate(film.views[:-1]):
+        if hand_pixel(view) is None:
+            continue
         shown = film.part(range(present + 1))
         for winner, loser in permutations(_candidates(view), 2):
             if paths[winner.number].beats(paths[loser.number], present=present):
