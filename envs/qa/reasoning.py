@@ -21,7 +21,7 @@ from vst_vla.envs.qa.wording import choose
 
 _MAPS = (
     "On one map from above, with {camera} at (0.00, 0.00), meters to its right first and meters ahead second: {text}.",
-    "Put together and seen from above, in meters to the right of {camera} and ahead of it, there are {text}.",
+    "Seen from above, in meters to the right of {camera} and ahead of it, there are {text}.",
     "Let {camera} be the origin of a plan, x to its right and y ahead of it, in meters: {text}.",
 )
 _WORDS = ("So the answer is {answer}.", "Hence the answer: {answer}.", "I answer {answer}.")

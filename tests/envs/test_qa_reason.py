@@ -292,7 +292,7 @@ SENTENCES = {
     "turn": r"From picture 1 to picture 2 the direction of view turns (.+)\.",
     "tilt": r"The camera looks (up|down) by (\d+) degrees in picture 1 and (up|down) by (\d+) degrees in picture 2"
     r"(?:, too steeply to face anywhere)?\.",
-    "map": r"((?:On one map from above|Put together and seen|Let the camera(?: of picture 1)? be the origin).+)\.",
+    "map": r"((?:On one map from above|Seen from above, in meters|Let the camera(?: of picture 1)? be the origin).+)\.",
     "way": rf"(?:{START}|{PLAN}){N}(?: and faces| to) {N}(?: looks along| it is|: the direction| is) {POINT}"
     rf"(?: on the map)?{NORTH}\.",
     "direction": rf"That is {ANGLE} from (?:north|straight ahead|12 o'clock)(?:{'|'.join(LEADS)}) is (.+)\.",
