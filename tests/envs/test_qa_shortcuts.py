@@ -81,12 +81,12 @@ def test_candidates_are_read_from_the_text(question, answer, names, candidates, 
 @pytest.mark.sim
 def test_a_small_run_is_recorded(tmp_path):
     parser, out, texts = shortcuts.parser(), tmp_path / "record.json", tmp_path / "texts.json"
-    arguments = ["--items", "40", "--families", "depth_order", "mi_camera_motion", "--image-size", "64"]
-    arguments += ["--shard-size", "8", "--margin", "1.0", "--texts", str(texts), "--out", str(out)]
+    arguments = ["--items", "12", "--families", "depth_order", "mi_camera_motion", "--image-size", "96"]
+    arguments += ["--shard-size", "6", "--margin", "1.0", "--texts", str(texts), "--out", str(out)]
     settings = dataclasses.replace(shortcuts.plan(parser.parse_args(arguments)), tasks=(("libero_object", 0),))
     texts.write_text(json.dumps(shortcuts.ask(settings, plan_shards(settings))))
     assert shortcuts.main(arguments) == 0
     record = json.loads(out.read_text())
-    assert record["choices"] == 40
+    assert record["choices"] == 12
     assert set(record["results"]) == {"depth_order", "mi_camera_motion"}
     assert 0.2 < record["results"]["depth_order"]["chance"] <= 0.5
