@@ -204,7 +204,7 @@ def lerobot(program: str, *options: str, cwd: Path, **environment: str) -> str:
     """What one of LeRobot's programs says."""
     command = [sys.executable, "-m", f"lerobot.scripts.lerobot_{program}", *options]
     variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **environment}
-    done = subprocess.run(command, cwd=cwd, env=os.environ | variables, timeout=500, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env=os.environ | variables, timeout=900, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout + done.stderr
 
@@ -221,7 +221,7 @@ def trained(dataset: Path, cwd: Path) -> Path:
         "train",
         *TRAIN,
         *("--policy.type=vst_vla", "--policy.device=cpu", "--policy.push_to_hub=false", "--policy.image_size=56"),
-        *("--policy.optimizer_lr=8e-4", "--policy.warmup_steps=2", "--batch_size=4", "--steps=20"),
+        *("--policy.optimizer_lr=8e-4", "--policy.warmup_steps=2", "--batch_size=2", "--steps=20"),
         *(f"--dataset.root={dataset}", "--output_dir=run"),
         cwd=cwd,
     )
@@ -249,7 +249,7 @@ def test_lerobot_train_resumes_and_lerobot_eval_acts(dataset: Path, tmp_path: Pa
     lerobot(
         "eval",
         *(f"--policy.path={folder}", f"--policy.discover_packages_path={PLUGIN}", "--policy.device=cpu"),
-        *("--env.type=libero", "--env.task=libero_object", "--env.task_ids=[0]", "--env.episode_length=12"),
+        *("--env.type=libero", "--env.task=libero_object", "--env.task_ids=[0]", "--env.episode_length=8"),
         *("--env.observation_height=64", "--env.observation_width=64"),
         *("--eval.n_episodes=1", "--eval.batch_size=1", "--output_dir=eval"),
         cwd=tmp_path,
