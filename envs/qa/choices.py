@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,6 @@ import numpy as np
 LETTERS = "ABCDEF"
 COMPASS = ("north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest")
 """Eight directions, clockwise."""
-_MIN_RATIO = 1.25  # of one option to the next, where room is short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +49,3 @@ def some(values: Sequence[str], *, count: int, without: str, rng: np.random.Gene
     """At most `count` of the values at random, the right answer not among them: distractors for `lettered`."""
     others = [value for value in values if value != without]
     return [others[int(i)] for i in rng.permutation(len(others))[:count]]
-
-
-def numbers_near(
-    value: float, *, count: int, decimals: int, rng: np.random.Generator, most: float = math.inf
-) -> list[str]:
-    """Distractors for a positive number, at ratios of at least 1.1 to it and to each other, in no fixed place of it.
-
-    The right answer is the smallest, the largest or one between with equal chance, as far as none is above `most`.
-    """
-    rank = int(rng.integers(count + 1))
-    room = most / value  # what the largest distractor may be, as a ratio
-    rank = max(rank, count - max(int(math.log(room, _MIN_RATIO)), 0) if math.isfinite(room) else 0)
-    ratios = np.cumprod(rng.uniform(1.3, 1.7, size=count))
-    below, above = 1 / ratios[:rank], ratios[: count - rank]
-    if len(above) and above[-1] > room:
-        above = above ** (math.log(room) / math.log(above[-1]))
-    return [f"{value * factor:.{decimals}f}" for factor in (*below, *above)]

@@ -2,7 +2,8 @@
 
 Five forms. *side*: on which of eight sides the second camera stands, ahead being where the first one looks, seen from
 above. *apart*: metres between them. *turn*: degrees between their directions of view. *nearer*: which one is nearer to
-an object's centre, by at least `MIN_LEAD`. *higher*: which one stands higher, by the same lead.
+an object's centre, by at least `MIN_LEAD`. *higher*: which one stands higher, by the same lead. Wrong options are what
+is right of other pairs of the same scene's cameras, so that none can be ruled out unseen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, QAItem
-from vst_vla.envs.qa.choices import lettered, numbers_near, some
+from vst_vla.envs.qa.choices import lettered, some
 from vst_vla.envs.qa.directions import SIDES, bearing, level_length, named
 from vst_vla.envs.qa.options import fair_draw, with_options
 from vst_vla.envs.qa.pairs import Pair, faces_somewhere, forward, pairs_of, position
@@ -25,6 +26,8 @@ from vst_vla.vla.contracts import Array, SceneState
 MIN_STEP = 0.15
 """Metres between two cameras, at least; on the level, for sides."""
 MIN_TURN_DEG = 15.0
+MIN_RATIO = 1.3
+"""Between any two of the angles that are offered."""
 MIN_LEAD = 0.12
 """Metres by which a camera is nearer or higher."""
 
@@ -88,7 +91,9 @@ class CameraRelation:
         if not cases:
             return None
         answer, pair = fair_draw(cases, rng=rng)
-        others = some(SIDES, count=_NUM_OTHERS, without=answer, rng=rng)
+        others = some(sorted({side for side, _ in cases}), count=_NUM_OTHERS, without=answer, rng=rng)
+        if not others:
+            return None
         choices = lettered(answer, others=others, rng=rng)
         question = with_options(self._wording("side", rng), choices, short=self.short_prompt)
         return self._make(pair, question, choices.letter, {"form": "side"}, (answer, *others), words=answer)
@@ -103,15 +108,20 @@ class CameraRelation:
         return self._make(pair, question, length_text(metres, unit=unit), {"form": "apart", "unit": unit}, ())
 
     def _turn(self, pairs: list[Pair], rng: np.random.Generator) -> QAItem | None:
-        pair = pairs[int(rng.integers(len(pairs)))]
-        degrees = turn_between(pair)
-        if degrees < MIN_TURN_DEG:
+        """One of the scene's angles, the others being options: an angle's size says nothing about which is right."""
+        chosen: list[tuple[float, Pair]] = []
+        for place in rng.permutation(len(pairs)):
+            degrees = turn_between(pairs[int(place)])
+            apart = all(max(degrees, other) >= MIN_RATIO * min(degrees, other) for other, _ in chosen)
+            if degrees >= MIN_TURN_DEG and apart and len(chosen) <= _NUM_OTHERS:
+                chosen.append((degrees, pairs[int(place)]))
+        if len(chosen) < 2:
             return None
-        others = numbers_near(degrees, count=_NUM_OTHERS, decimals=0, rng=rng, most=180)
+        degrees, pair = chosen[int(rng.integers(len(chosen)))]
+        others = [f"{other:.0f}" for other, _ in chosen if other != degrees]
         choices = lettered(f"{degrees:.0f}", others=others, rng=rng)
         question = with_options(self._wording("turn", rng), choices, short=self.short_prompt)
-        question = f"{pair.lens_text} {question}"
-        return self._make(pair, question, choices.letter, {"form": "turn"}, (), words=f"{degrees:.0f}")
+        return self._make(pair, f"{pair.lens_text} {question}", choices.letter, {"form": "turn"}, ())
 
     def _nearer(self, pairs: list[Pair], rng: np.random.Generator) -> QAItem | None:
         pair = pairs[int(rng.integers(len(pairs)))]
