@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import subprocess
@@ -230,8 +229,8 @@ def trained(dataset: Path, cwd: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_lerobot_train_resumes_and_lerobot_eval_acts(dataset: Path, tmp_path: Path, has_full_assets: bool) -> None:
-    """Stock programs: 20 steps, resumed to 40, one short LIBERO episode."""
+def test_lerobot_train_resumes(dataset: Path, tmp_path: Path) -> None:
+    """The stock program: 20 steps, resumed to 40; what it wrote acts here."""
     folder = trained(dataset, tmp_path)
     first = checkpoint_hash(folder / "vst_vla")
     said = lerobot(
@@ -245,29 +244,3 @@ def test_lerobot_train_resumes_and_lerobot_eval_acts(dataset: Path, tmp_path: Pa
     assert steps == {20, 40}
     assert checkpoint_hash(folder / "vst_vla") != first
     assert VLAPolicy(folder / "vst_vla", device="cpu").chunk == 8
-    home = libero_home(tmp_path / "home")
-    lerobot(
-        "eval",
-        *(f"--policy.path={folder}", f"--policy.discover_packages_path={PLUGIN}", "--policy.device=cpu"),
-        *("--env.type=libero", "--env.task=libero_object", "--env.task_ids=[0]", "--env.episode_length=8"),
-        *("--env.observation_height=64", "--env.observation_width=64"),
-        *("--eval.n_episodes=1", "--eval.batch_size=1", "--output_dir=eval"),
-        cwd=tmp_path,
-        **home,
-    )
-    report = json.loads((tmp_path / "eval" / "eval_info.json").read_text())
-    assert report["overall"]["n_episodes"] == 1
-
-
-def libero_home(home: Path) -> dict[str, str]:
-    """A home in which hf-libero finds the assets of this test run and its own settings, and asks nothing."""
-    from vst_vla.envs.assets import find_assets
-    from vst_vla.envs.quiet import write_libero_config
-
-    assets = find_assets("libero_object").path
-    (home / ".cache" / "libero").mkdir(parents=True)
-    (home / ".cache" / "libero" / "assets").symlink_to(assets)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LIBERO_CONFIG_PATH", str(home / ".libero"))
-        write_libero_config(assets)
-    return {"HOME": str(home), "LIBERO_CONFIG_PATH": str(home / ".libero"), "MUJOCO_GL": "egl"}
