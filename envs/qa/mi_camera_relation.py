@@ -121,7 +121,8 @@ class CameraRelation:
         others = [f"{other:.0f}" for other, _ in chosen if other != degrees]
         choices = lettered(f"{degrees:.0f}", others=others, rng=rng)
         question = with_options(self._wording("turn", rng), choices, short=self.short_prompt)
-        return self._make(pair, f"{pair.lens_text} {question}", choices.letter, {"form": "turn"}, ())
+        question = f"{pair.lens_text} {question}"
+        return self._make(pair, question, choices.letter, {"form": "turn"}, (), words=f"{degrees:.0f}")
 
     def _nearer(self, pairs: list[Pair], rng: np.random.Generator) -> QAItem | None:
         pair = pairs[int(rng.integers(len(pairs)))]
