@@ -154,7 +154,8 @@ def test_a_killed_server_means_a_hold_and_a_new_one_a_resumption(clocked: str) -
         end(second)
     robot.close()
     first_hold = min(moment for moment, moving in timeline if not moving)
-    assert killed < first_hold < killed + replan * period + timeout_s + period
+    busy_s = 1.5  # what a machine with other work may add
+    assert killed < first_hold < killed + replan * period + timeout_s + period + busy_s
     assert timeline[-1][1], "it acts again once the server is back"
     assert timeline[-1][0] > first_hold
 
