@@ -21,7 +21,6 @@ The protocol has no key: whoever reaches the port can ask.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +39,7 @@ from vst_vla.policies.server_limits import ServerLimits
 from vst_vla.policies.server_metrics import ServerMetrics
 from vst_vla.policies.server_reply import check_reply, explain, warm_up
 from vst_vla.policies.server_request import PolicyNeeds
+from vst_vla.policies.signals import stop_on_signals
 from vst_vla.vla.contracts import Array, Observation, Policy
 
 log = logging.getLogger(__name__)
@@ -105,10 +105,7 @@ class GrpcPolicyServer:
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then lets running calls end."""
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        self.serve(stop=stop, on_ready=self._announce)
+        self.serve(stop=stop_on_signals(), on_ready=self._announce)
 
     def serve(self, *, stop: threading.Event, on_ready: Callable[[int], None]) -> None:
         """Warms up, listens, calls `on_ready` with the port, and serves until `stop` is set.

@@ -14,7 +14,6 @@ does. The reply has no `state`: openpi's ActionChunkBroker cuts every array of a
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import struct
 import threading
@@ -35,6 +34,7 @@ from vst_vla.policies.server_limits import ServerLimits, authorised
 from vst_vla.policies.server_metrics import ServerMetrics
 from vst_vla.policies.server_reply import warm_up
 from vst_vla.policies.server_request import PolicyNeeds, wire_name
+from vst_vla.policies.signals import stop_on_signals
 from vst_vla.policies.wire import Message, pack
 from vst_vla.vla.contracts import Policy
 
@@ -117,10 +117,7 @@ class PolicyServer:
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then lets running requests end."""
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        self.serve(stop=stop, on_ready=self._announce)
+        self.serve(stop=stop_on_signals(), on_ready=self._announce)
 
     def serve(self, *, stop: threading.Event, on_ready: Callable[[int], None]) -> None:
         """Warms up, listens, calls `on_ready` with the port, and serves until `stop` is set.

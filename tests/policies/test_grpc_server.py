@@ -177,7 +177,7 @@ def test_robots_are_served_side_by_side(counting_policy) -> None:
 
 class Evil:
     def __reduce__(self):
-        return (print, ("it ran",))
+        return (exec, ("print('it ran')",))
 
 
 def test_mistakes_are_named_and_the_server_lives_on(counting_policy, capfd: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +192,7 @@ def test_mistakes_are_named_and_the_server_lives_on(counting_policy, capfd: pyte
             ({"task": ""}, "is empty"),
             ({"image": np.zeros((32, 32), np.uint8)}, "expected uint8 (H, W, 3)"),
             ({"image": np.zeros((700, 700, 3), np.uint8)}, "more than 1 MiB"),
-            ({"other": Evil()}, "names 'builtins.print', expected RemotePolicyConfig, TimedObservation"),
+            ({"other": Evil()}, "names 'builtins.exec', expected RemotePolicyConfig, TimedObservation"),
         ):
             code, text = refused(robot.send, **changes)
             assert code == "INVALID_ARGUMENT"

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from vst_vla.vla.contracts import unknown_name
-from vst_vla.vla.data.export_easyr1 import EasyR1
+from vst_vla.vla.data.export_easyr1 import EASYR1
 from vst_vla.vla.data.export_llava import Llava
-from vst_vla.vla.data.export_vst_rl import VstRl
+from vst_vla.vla.data.export_vst_rl import VST_RL
 from vst_vla.vla.data.record_files import Skipped, index_groups, list_files
 from vst_vla.vla.data.stored import StoredRow, stored_rows
 from vst_vla.vla.files import write_json
@@ -45,7 +45,7 @@ class Format(Protocol):
         ...
 
 
-FORMATS: dict[str, Format] = {"llava": Llava(), "easyr1": EasyR1(), "vst_rl": VstRl()}
+FORMATS: dict[str, Format] = {"llava": Llava(), "easyr1": EASYR1, "vst_rl": VST_RL}
 
 
 @dataclass(frozen=True, kw_only=True)

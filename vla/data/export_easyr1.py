@@ -18,23 +18,17 @@ Videos become their frames, as pictures. Left out, with their number in the mani
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import batched, chain
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from vst_vla.vla.data.parquet_parts import ParquetParts
 from vst_vla.vla.data.records import encode_png
 from vst_vla.vla.data.stored import StoredRow, spoken
 from vst_vla.vla.data.verifiable import Verifiable, verifiable
-from vst_vla.vla.files import replacing_file
 from vst_vla.vla.fov import BOX_TYPE
 from vst_vla.vla.prompt import SYSTEM_PROMPT, THINKING_PROMPT, record_messages
 
-ROWS_PER_GROUP = 64
 SCHEMA = pa.schema(
     [
         ("data_source", pa.string()),
@@ -61,32 +55,6 @@ SCHEMA = pa.schema(
         ),
     ]
 )
-
-
-class EasyR1:
-    """Writes the files, one for each source file."""
-
-    def write_part(self, folder: Path, *, number: int, rows: Iterable[StoredRow]) -> Mapping[str, int]:
-        """One parquet file, written a row group at a time; none for no rows, which the readers cannot take."""
-        counts: Counter[str] = Counter()
-        groups = batched(_rows(rows, counts), ROWS_PER_GROUP)
-        if first := next(groups, None):
-            path = folder / "data" / f"part-{number:05d}.parquet"
-            with replacing_file(path) as fresh, pq.ParquetWriter(fresh, SCHEMA) as writer:
-                for group in chain([first], groups):
-                    writer.write_table(pa.Table.from_pylist(list(group), schema=SCHEMA))
-        return counts
-
-    def finish(self, folder: Path, *, num_parts: int) -> None:
-        """The parts stay as they are."""
-
-
-def _rows(rows: Iterable[StoredRow], counts: Counter[str]) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        made, reason = _convert(row)
-        counts[reason] += 1
-        if made:
-            yield made
 
 
 def _convert(row: StoredRow) -> tuple[dict[str, Any] | None, str]:
@@ -126,3 +94,6 @@ def _pictures(row: StoredRow) -> list[dict[str, Any]]:
         return [{"bytes": entry["bytes"], "path": entry["path"]} for entry in row.raw["images"]]
     frames = [encode_png(frame) for frame in row.record["images"]]
     return [{"bytes": content, "path": f"{row.record['id']}_{n}.png"} for n, content in enumerate(frames)]
+
+
+EASYR1 = ParquetParts(schema=SCHEMA, convert=_convert)

@@ -10,48 +10,13 @@ of several questions, rows without pictures, and videos, of which VST's RL data 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import batched, chain
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from vst_vla.vla.data.parquet_parts import ParquetParts
 from vst_vla.vla.data.rl_records import RL_SCHEMA
 from vst_vla.vla.data.stored import StoredRow
 from vst_vla.vla.data.verifiable import Verifiable, verifiable
-from vst_vla.vla.files import replacing_file
 from vst_vla.vla.prompt import split_reply
-
-ROWS_PER_GROUP = 64
-
-
-class VstRl:
-    """Writes the files, one for each source file."""
-
-    def write_part(self, folder: Path, *, number: int, rows: Iterable[StoredRow]) -> Mapping[str, int]:
-        """One parquet file, written a row group at a time; none for no rows."""
-        counts: Counter[str] = Counter()
-        groups = batched(_rows(rows, counts), ROWS_PER_GROUP)
-        if first := next(groups, None):
-            path = folder / "data" / f"part-{number:05d}.parquet"
-            with replacing_file(path) as fresh, pq.ParquetWriter(fresh, RL_SCHEMA) as writer:
-                for group in chain([first], groups):
-                    writer.write_table(pa.Table.from_pylist(list(group), schema=RL_SCHEMA))
-        return counts
-
-    def finish(self, folder: Path, *, num_parts: int) -> None:
-        """The parts stay as they are."""
-
-
-def _rows(rows: Iterable[StoredRow], counts: Counter[str]) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        made, reason = _convert(row)
-        counts[reason] += 1
-        if made:
-            yield made
 
 
 def _convert(row: StoredRow) -> tuple[dict[str, Any] | None, str]:
@@ -81,3 +46,6 @@ def _made(row: StoredRow, turns: list[str], check: Verifiable) -> dict[str, Any]
         "data_source": row.record["data_source"],
         "meta_info": json.dumps(meta | {key: value for key, value in row.meta.items() if key not in meta}),
     }
+
+
+VST_RL = ParquetParts(schema=RL_SCHEMA, convert=_convert)
