@@ -24,7 +24,7 @@ from vst_vla.policies.lerobot.spec import Statistics, require_agreement, spec_of
 from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
-from vst_vla.vla.train.trainer import parameter_groups
+from vst_vla.vla.train.optimizer import parameter_groups
 from vst_vla.vla.transforms import Augmentation
 
 CHECKPOINT = "vst_vla"

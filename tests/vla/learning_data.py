@@ -64,6 +64,7 @@ def small_recipe(**changes: Any) -> Recipe:
         "name": "test",
         "steps": 4,
         "batch_size": 4,
+        "optimizer": "muon",
         "learning_rate": 1e-3,
         "image_size": 56,
         "max_pixels": 56 * 56,

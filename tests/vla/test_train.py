@@ -14,7 +14,7 @@ from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.train.run import train
-from vst_vla.vla.train.trainer import VLATrainer, latest_checkpoint, parameter_groups
+from vst_vla.vla.train.trainer import VLATrainer, latest_checkpoint
 
 HEAD = {"name": "parallel", "chunk": 8}
 
@@ -106,16 +106,6 @@ def test_resuming_with_other_settings_is_refused(
     before = (out / "model" / "model.safetensors").stat().st_mtime_ns
     train(out, recipe=learning_data.small_recipe(steps=1), spatial=question_folder)
     assert (out / "model" / "model.safetensors").stat().st_mtime_ns == before, "a finished run is left alone"
-
-
-def test_vision_tower_learns_at_its_own_rate() -> None:
-    model = VLAModel(load_backbone("tiny"))
-    groups = parameter_groups(model, learning_rate=1e-3, vision_lr_ratio=0.1, weight_decay=0.01)
-    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
-    for name, parameter in model.named_parameters():
-        assert rates[id(parameter)] == pytest.approx(1e-4 if "visual" in name else 1e-3), name
-        assert decays[id(parameter)] == (0.01 if parameter.ndim >= 2 else 0.0), name
 
 
 def test_a_loss_that_is_no_number_stops_the_run(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
 
 
@@ -19,6 +20,7 @@ class Recipe:
         batch_size: rows a step and process, robot and spatial together.
         spatial_ratio: share of those rows that are spatial questions, in a policy run.
         spatial_weight: factor on their loss.
+        optimizer: adamw, or muon for transformers that start from random weights (`train.optimizer`).
         learning_rate: peak; cosine decay to zero after a linear rise.
         warmup: share of the steps that the rise takes.
         vision_lr_ratio: the vision tower's learning rate over that of the rest.
@@ -40,6 +42,7 @@ class Recipe:
     steps: int
     batch_size: int
     learning_rate: float
+    optimizer: str = ADAMW
     spatial_ratio: float = 0.25
     spatial_weight: float = 1.0
     warmup: float = 0.03
@@ -65,6 +68,8 @@ class Recipe:
         for name in ("steps", "batch_size", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected at least 1")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("recipe.optimizer", self.optimizer, OPTIMIZERS)
         if self.image_size % 28:
             low = self.image_size // 28 * 28
             raise ValueError(f"recipe.image_size {self.image_size} is no multiple of 28: try {low} or {low + 28}")

@@ -81,6 +81,7 @@ def train(
         train_dataset=batches,
         weights={SPATIAL: recipe.spatial_weight if demonstrations else 1.0},
         vision_lr_ratio=recipe.vision_lr_ratio,
+        optimizer=recipe.optimizer,
     )
     checkpoint = latest_checkpoint(run_folder)
     if checkpoint is not None:

@@ -21,8 +21,8 @@ from transformers import Trainer
 
 from vst_vla.vla.data.collate import Batch
 from vst_vla.vla.data.parcel import Parcel, pack
+from vst_vla.vla.train.optimizer import ADAMW, make_optimizer, parameter_groups
 
-VISION_NAME = "visual"
 STATE_FILE = "trainer_state.json"
 PARCEL = "parcel"  # Trainer wants a mapping
 
@@ -33,13 +33,16 @@ class VLATrainer(Trainer):
     Args:
         weights: factor on each source's loss; 1 where not given.
         vision_lr_ratio: learning rate of the vision tower over that of everything else (VST trains with 0.1).
+        optimizer: one of `optimizer.OPTIMIZERS`.
         kwargs: transformers.Trainer's own.
     """
 
-    def __init__(self, *, weights: Mapping[str, float], vision_lr_ratio: float = 0.1, **kwargs: Any) -> None:
+    def __init__(
+        self, *, weights: Mapping[str, float], vision_lr_ratio: float = 0.1, optimizer: str = ADAMW, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._weights = dict(weights)
-        self._vision_lr_ratio = vision_lr_ratio
+        self._vision_lr_ratio, self._optimizer_name = vision_lr_ratio, optimizer
         self._metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.model_accepts_loss_kwargs = False
 
@@ -70,7 +73,7 @@ class VLATrainer(Trainer):
         super().log(logs, start_time)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with four groups: vision tower or not, weight decay or not."""
+        """The recipe's optimizer over groups: vision tower or not, decayed or not, a block's matrix or not."""
         if self.optimizer is None:  # type: ignore[has-type]
             groups = parameter_groups(
                 self.model,
@@ -79,7 +82,7 @@ class VLATrainer(Trainer):
                 weight_decay=self.args.weight_decay,
             )
             betas = (self.args.adam_beta1, self.args.adam_beta2)
-            self.optimizer = torch.optim.AdamW(groups, betas=betas, eps=self.args.adam_epsilon, fused=True)
+            self.optimizer = make_optimizer(groups, name=self._optimizer_name, betas=betas, eps=self.args.adam_epsilon)
         return self.optimizer
 
     def get_train_dataloader(self) -> DataLoader:
@@ -118,24 +121,6 @@ class VLATrainer(Trainer):
             raise ValueError(
                 f"the run's checkpoint does not fit this model, first at '{min(wrong)}': start another run"
             )
-
-
-def parameter_groups(
-    model: nn.Module, *, learning_rate: float, vision_lr_ratio: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """Trainable parameters in groups; biases, norms and other vectors are not decayed."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups[VISION_NAME in name, parameter.ndim >= 2].append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": learning_rate * (vision_lr_ratio if is_vision else 1.0),
-            "weight_decay": weight_decay if is_matrix else 0.0,
-        }
-        for (is_vision, is_matrix), parameters in groups.items()
-    ]
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
