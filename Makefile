@@ -18,8 +18,9 @@ $(INSTALLED): pyproject.toml scripts/find_python.sh
 quickstart: $(INSTALLED)
 	@$(VENV)/bin/vst-vla quickstart $(QUICKSTART_ARGS)
 
+# A file's tests stay in one process: they share what they have built. TEST_ARGS=-n0 runs all in one.
 test: $(INSTALLED)
-	@$(RUN) -m pytest $(TEST_ARGS)
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile $(TEST_ARGS)
 
 lint: $(INSTALLED)
 	@$(VENV)/bin/ruff check .
