@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 SHARED_ASSETS = Path(__file__).resolve().parents[2] / "shared" / "libero_assets"
 
@@ -20,3 +22,13 @@ def pytest_configure() -> None:
 def has_full_assets() -> bool:
     """Whether suites other than libero_object can run here."""
     return os.environ["VST_VLA_LIBERO_ASSETS"] != "placeholder"
+
+
+@pytest.fixture
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Ray cluster of this machine; one at a time, for two that start at once outlast the half minute Ray waits."""
+    ray = pytest.importorskip("ray")
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="warning", log_to_driver=False)
+        yield
+        ray.shutdown()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vst_vla.envs.simulator import Simulator
+from vst_vla.policies.expert.aside import step_aside
 from vst_vla.policies.expert.grasp import Grasp, find_grasps, top_grasp
 from vst_vla.policies.expert.heights import Heights
 from vst_vla.policies.expert.insert import insert
@@ -25,6 +26,7 @@ class Plan:
     """Where to take an object and where to let it go."""
 
     way: Way
+    aside: Array  # (3,) m, by which the object is moved before it is lifted
     start: Array  # (3,) m, the object's origin when this was planned
     seen: Array  # (O,3) m, the origins of all objects then
     spot: Array  # (3,) m, the target's middle then
@@ -49,6 +51,7 @@ def plan_move(
     grasps = sorted((_judged(grasp, seen.origin, failed) for grasp in found), key=lambda grasp: grasp.cost)
     return Plan(
         way=insert(seen, grasps) or put_down(seen, grasps),
+        aside=step_aside(seen),
         start=seen.origin,
         seen=seen.seen,
         spot=seen.spot.middle,

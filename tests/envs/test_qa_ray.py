@@ -7,15 +7,11 @@ from vst_vla.envs.qa.generate import make_qa
 pytestmark = [pytest.mark.sim, pytest.mark.slow]
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_ray_makes_the_same_files(tmp_path):
-    ray = pytest.importorskip("ray")
     settings = {"mixture": {"detection": 1, "caption": 1}, "task_ids": [0], "num_items": 8, "shard_size": 4}
     settings |= {"image_size": 64, "progress": False}
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="warning", log_to_driver=False)
-    try:
-        theirs = make_qa(tmp_path / "ray", **settings, launcher="ray")
-    finally:
-        ray.shutdown()
+    theirs = make_qa(tmp_path / "ray", **settings, launcher="ray")
     assert make_qa(tmp_path / "local", **settings, num_workers=1) == theirs
     for path in (tmp_path / "local").glob("*.parquet"):
         assert path.read_bytes() == (tmp_path / "ray" / path.name).read_bytes()

@@ -176,18 +176,14 @@ def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.sim
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 def test_ray_makes_the_same_data_set_though_a_worker_dies(tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray")
     settings: dict[str, Any] = {"task_ids": [0], "num_episodes": 2, "image_size": 32, "num_workers": 2}
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     killed: list[int] = []
     killer = Thread(target=lambda: killed.append(kill_a_worker()))
-    try:
-        killer.start()
-        make_demos(out=tmp_path / "ray", launcher="ray", **settings)
-        killer.join()
-    finally:
-        ray.shutdown()
+    killer.start()
+    make_demos(out=tmp_path / "ray", launcher="ray", **settings)
+    killer.join()
     make_demos(out=tmp_path / "local", **settings)
     assert killed[0] > 0
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")

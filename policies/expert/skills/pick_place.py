@@ -27,6 +27,7 @@ EMPTY = 0.002  # m between closed fingers that hold nothing
 ABOVE = 0.01  # m beside the goal within which the object is put down
 INSIDE = 0.004  # m before its goal at which an object that is slid in is let go
 SETTLED = 0.006  # m above the goal at which it is let go
+RAISED = 0.04  # m by which an object is raised to be moved aside
 TURN_HEIGHT = 0.08  # m above its start from which the object is turned
 STALLED = 20  # steps of putting down after which it is let go anyway
 OPENING_STEPS = 4
@@ -41,11 +42,15 @@ class Phase(Enum):
 
     REACH = "reach"
     CLOSE = "close"
+    ASIDE = "aside"
     CARRY = "carry"
     LOWER = "lower"
     SLIDE = "slide"
     RELEASE = "release"
     RETREAT = "retreat"
+
+
+HOLDING = (Phase.ASIDE, Phase.CARRY, Phase.LOWER, Phase.SLIDE)
 
 
 class PickPlace:
@@ -79,8 +84,8 @@ class PickPlace:
     @property
     def noise_scale(self) -> float:
         """Standard deviation of the noise that the present phase bears, in action units."""
-        near = self.phase in (Phase.CLOSE, Phase.LOWER, Phase.SLIDE, Phase.RELEASE) or self._distance < NEAR
-        return NEAR_NOISE if near else FREE_NOISE
+        far = self.phase in (Phase.REACH, Phase.CARRY, Phase.RETREAT) and self._distance >= NEAR
+        return FREE_NOISE if far else NEAR_NOISE
 
     @property
     def busy(self) -> bool:
@@ -94,7 +99,7 @@ class PickPlace:
         put = plan.way.origin + self._shift(simulator, plan) - origin
         self._choose_phase(plan, hand, origin, put)
         position = self._goal(simulator, plan, hand, put)
-        grip = CLOSE if self.phase in (Phase.CLOSE, Phase.CARRY, Phase.LOWER, Phase.SLIDE) else OPEN
+        grip = CLOSE if self.phase is Phase.CLOSE or self.phase in HOLDING else OPEN
         return steer(hand, position=position, rotation=self._rotation(plan, origin), grip=grip)
 
     def _present_plan(self, simulator: Simulator) -> Plan:
@@ -116,6 +121,8 @@ class PickPlace:
             case Phase.REACH:
                 self._distance = float(np.linalg.norm(plan.way.position - hand.position))
                 return over(plan.scene, start=hand.position, goal=plan.way.position, hanging=FINGER_TIP)
+            case Phase.ASIDE:
+                return self._hold + plan.aside + (0.0, 0.0, RAISED)
             case Phase.CARRY:
                 self._distance = float(np.linalg.norm(before - hand.position))
                 hanging = float(hand.position[2]) - box_of(simulator, self.item).bottom
@@ -131,8 +138,10 @@ class PickPlace:
         return self._hold
 
     def _choose_phase(self, plan: Plan, hand: Hand, origin: Array, put: Array) -> None:
-        before = put - plan.way.slide
         self._waited += self.phase is not Phase.REACH or self._distance < NEAR
+        if self.phase in HOLDING:
+            self._choose_holding(plan, hand, origin, put)
+            return
         match self.phase:
             case Phase.REACH if self._waited > PATIENCE and self._distance > MISSED:
                 self._fail(plan)
@@ -141,22 +150,32 @@ class PickPlace:
                 self._grasps += 1
             case Phase.CLOSE if self._has_closed(hand):
                 self._lift_or_fail(plan, hand, origin)
-            case Phase.CARRY | Phase.LOWER | Phase.SLIDE if self._has_slipped(hand, origin):
-                self._fail(plan)
+            case Phase.RELEASE if self._waited >= OPENING_STEPS:
+                self._enter(Phase.RETREAT, hold=hand.position)
+            case Phase.RETREAT if self._is_clear(plan, hand) or self._waited > RETREAT_STEPS:
+                self._start_over()
+
+    def _choose_holding(self, plan: Plan, hand: Hand, origin: Array, put: Array) -> None:
+        before = put - plan.way.slide
+        if self._has_slipped(hand, origin):
+            self._fail(plan)
+            return
+        match self.phase:
+            case Phase.ASIDE if self._is_aside(plan, hand) or self._waited > STALLED:
+                self._enter(Phase.CARRY, hold=hand.position)
             case Phase.CARRY if np.linalg.norm(before[:2]) < ABOVE and self._skew(plan, hand, origin) < SQUARE:
                 self._enter(Phase.LOWER, hold=hand.position)
             case Phase.LOWER if -before[2] < SETTLED or self._waited > STALLED:
                 self._enter(Phase.SLIDE if plan.way.slide.any() else Phase.RELEASE, hold=hand.position)
             case Phase.SLIDE if np.linalg.norm(put[:2]) < INSIDE or self._waited > STALLED:
                 self._enter(Phase.RELEASE, hold=hand.position)
-            case Phase.RELEASE if self._waited >= OPENING_STEPS:
-                self._enter(Phase.RETREAT, hold=hand.position)
-            case Phase.RETREAT if self._is_clear(plan, hand) or self._waited > RETREAT_STEPS:
-                self._start_over()
 
     def _is_at(self, plan: Plan, hand: Hand) -> bool:
         near = np.linalg.norm(plan.way.position - hand.position) < CLOSE_ENOUGH
         return bool(near) and self._skew(plan, hand, plan.start) < SQUARE
+
+    def _is_aside(self, plan: Plan, hand: Hand) -> bool:
+        return bool(np.linalg.norm((self._hold + plan.aside - hand.position)[:2]) < ABOVE)
 
     def _is_clear(self, plan: Plan, hand: Hand) -> bool:
         """Whether the hand has come away from the object that it let go."""
@@ -166,8 +185,8 @@ class PickPlace:
     def _rotation(self, plan: Plan, origin: Array) -> Array:
         """How the hand (3,3) should be turned; it turns the object once it is high, and keeps it so."""
         high = origin[2] > plan.start[2] + TURN_HEIGHT
-        turned = self.phase not in (Phase.REACH, Phase.CLOSE, Phase.CARRY) or (self.phase is Phase.CARRY and high)
-        return about_up(plan.way.turn if turned else 0.0) @ plan.way.rotation
+        before = self.phase in (Phase.REACH, Phase.CLOSE, Phase.ASIDE) or (self.phase is Phase.CARRY and not high)
+        return about_up(0.0 if before else plan.way.turn) @ plan.way.rotation
 
     def _skew(self, plan: Plan, hand: Hand, origin: Array) -> float:
         """Angle in rad between the hand and how it should be turned."""
@@ -184,7 +203,7 @@ class PickPlace:
         if np.linalg.norm(origin - hand.position - planned) > MISSED:
             self._fail(plan)
         else:
-            self._enter(Phase.CARRY, hold=hand.position)
+            self._enter(Phase.ASIDE if plan.aside.any() else Phase.CARRY, hold=hand.position)
             self._held = hand.rotation.T @ (origin - hand.position)
 
     def _has_slipped(self, hand: Hand, origin: Array) -> bool:

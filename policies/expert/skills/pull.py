@@ -19,7 +19,8 @@ CLOSE_ENOUGH = 0.006  # m from the handle at which the fingers close
 CLOSING_STEPS = 12
 LEAD = 0.05  # m by which the hand is asked to go ahead of the handle
 SLIP = 0.03  # m between hand and handle at which the hold counts as lost
-TILTS = np.deg2rad([0, 15, -15, 30, -30, 45, -45, 60, -60, 75, -75, 90, -90])
+LEANS = np.deg2rad([15, 30, 0, 45, 60, 75, 90, -15, -30, -45, -60, -75, -90])
+"""Tilts of the hand about the bar, best first; leaning on the handle from above keeps the elbow bent."""
 
 
 class Phase(Enum):
@@ -111,6 +112,7 @@ def _grasps(joint: Joint, handle: Box) -> Iterator[Pose]:
     bar = handle.rotation[:, int(np.argmax(handle.half))]
     out = joint.way(handle.center)
     out = out - (out @ bar) * bar
-    for tilt in TILTS:
-        reach = turned(bar, float(tilt)) @ (-out / np.linalg.norm(out))
+    down = 1.0 if np.cross(bar, -out)[2] < 0 else -1.0
+    for lean in LEANS:
+        reach = turned(bar, float(down * lean)) @ (-out / np.linalg.norm(out))
         yield Pose(position=handle.center, rotation=grip_rotation(reach=reach, closing=np.cross(bar, reach)))
