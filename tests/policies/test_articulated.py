@@ -145,6 +145,7 @@ def test_the_hand_takes_the_handle_again_when_the_drawer_jumps_away(kitchen: Lib
     ("suite", "task", "most"),
     [
         ("libero_goal", "open_the_middle_drawer", 120),
+        ("libero_goal", "open_the_top_drawer_and_put_the_bowl_inside", 230),
         ("libero_goal", "turn_on_the_stove", 110),
         ("libero_goal", "push_the_plate", 180),
         ("libero_90", "KITCHEN_SCENE4_close_the_bottom_drawer_of_the_cabinet", 90),
