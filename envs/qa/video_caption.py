@@ -116,8 +116,9 @@ def _grasps(film: Film) -> list[str]:
 
 
 def _held(view: View) -> str | None:
-    """What is in the gripper; None when it cannot be seen."""
-    held = [view.seen[number] for number in view.scene.gripper.held]
+    """What is in the gripper, of a fixture its part; None when it cannot be seen."""
+    wholes = {view.scene.parents[number] for number in view.scene.gripper.held}
+    held = [view.seen[number] for number in view.scene.gripper.held if number not in wholes]
     if any(view.pixels[seen.number] < MIN_PIXELS for seen in held):
         return None
     return joined([f"the {seen.category}" for seen in held] or ["nothing"])

@@ -20,6 +20,7 @@ from qa_truth.pictures import pictures_show
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.stage import Episode, Shot, Stage
+from vst_vla.policies.episode_states import expert_states
 from vst_vla.vla.fov import FovTarget, unify_record
 
 pytestmark = pytest.mark.sim
@@ -142,3 +143,22 @@ def load(name):
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_lit_stove_and_a_hand_at_its_knob(has_full_assets):
+    if not has_full_assets:
+        pytest.skip("needs LIBERO's assets")
+    stage, rng = Stage("libero_goal", task_id=7, assets=find_assets("libero_goal")), np.random.default_rng(0)
+    world = World(stage.simulator, size=SIZE)
+    states = expert_states(stage.simulator, init_state=20, rng=rng)
+    assert states[0, 1 + world.burners[0][1]] < 0.5 <= states[-1, 1 + world.burners[0][1]], "it is turned on meanwhile"
+    shot = Shot(cameras=CAMERAS, extra_views=2, image_size=SIZE, mirror=True, init_states=(20, 21))
+    family, answers = make_family("video_caption"), []
+    for _ in range(3):
+        clip = stage.clip(Episode(states=states, init_state=20), shot, rng=rng)
+        moments = tuple(world.moment(frame) for frame in clip.frames)
+        for item in family(clip, count=6, rng=rng):
+            check(Case(item, moments))
+            answers.append(item.answer)
+    assert any("At the end, the gripper holds the knob of the flat stove." in answer for answer in answers)
+    stage.close()

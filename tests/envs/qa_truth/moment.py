@@ -64,6 +64,12 @@ class World:
         self.board = mujoco.MjvScene(self.model, maxgeom=4 * self.model.ngeom)
         self.option = mujoco.MjvOption()
         self.option.geomgroup[0] = 0
+        # LIBERO shows a stove's burner while its knob is turned by half a radian or more; no MuJoCo state holds that.
+        names = [self.model.site(i).name for i in range(self.model.nsite)]
+        stoves = [name.removesuffix("_burner") for name in names if name.endswith("_burner")]
+        self.burners = [
+            (self.model.site(f"{stove}_burner").id, self.model.joint(f"{stove}_button").qposadr[0]) for stove in stoves
+        ]
         self._outlines = {}  # thing -> its points (N,3) in its root's frame, if stiff
         self._boxes = {}
 
@@ -86,6 +92,11 @@ class World:
         if thing.name not in self._boxes or not thing.is_stiff:
             self._boxes[thing.name] = box_around(self.outline(thing, data))
         return self._boxes[thing.name]
+
+    def light_burners(self, data):
+        """Shows the burners that are lit in a state."""
+        for site, knob in self.burners:
+            self.model.site_rgba[site, 3] = 1.0 if data.qpos[knob] >= 0.5 else 0.0
 
     def drawn(self):
         """Colours (H,W,3) and depth buffer (H,W), 0 near and 1 far, of what is on the board."""
@@ -148,14 +159,16 @@ class Moment:
         return self.told(self.data.site_xpos[self.world.grip_site])
 
     def held(self):
-        """Names of the whole things that both fingers touch."""
+        """Names of the things that both fingers touch, of a thing with moving parts the part."""
         model, touched = self.world.model, []
         for finger in self.world.fingers:
             pairs = [set(map(int, contact.geom)) for contact in self.data.contact if contact.dist < 0]
             touched.append({int(model.geom_bodyid[g]) for pair in pairs if pair & finger for g in pair - finger})
         both = touched[0] & touched[1]
-        below = {thing.name: self._bodies(thing) for thing in self.wholes()}
-        return [name for name, bodies in below.items() if bodies & both]
+        moving = [thing for thing in self.things.values() if not thing.name.endswith("_handle")]
+        within = [thing for thing in moving if self._bodies(thing) & both]
+        parted = {thing.whole for thing in within if thing.is_part}
+        return [thing.name for thing in within if thing.name not in parted]
 
     def _bodies(self, thing):
         parents, inside = self.world.model.body_parentid, {thing.root}
@@ -219,6 +232,7 @@ class Moment:
 
     def _render(self, camera, kind):
         board, (place, axes, fovy) = self.world.board, self._physical(camera)
+        self.world.light_burners(self.data)
         mujoco.mjv_updateScene(
             self.world.model, self.data, self.world.option, None, mujoco.MjvCamera(), mujoco.mjtCatBit.mjCAT_ALL, board
         )
