@@ -20,7 +20,7 @@ NEAR = 0.05  # m from the goal below which exploration noise is small
 MOVED = 0.01  # m an object may move before the grasp is planned anew
 CLOSE_ENOUGH = 0.006  # m from the grasp at which the fingers close
 SQUARE = 0.12  # rad
-PATIENCE = 20  # steps near the grasp after which they close anyway
+PATIENCE = 20  # steps near a goal after which the hand need not be square any more, as where the arm is stretched
 CLOSING_STEPS = 14  # at most
 CLOSED = 0.0008  # m that the fingers may still move in a step when they are closed
 EMPTY = 0.002  # m between closed fingers that hold nothing
@@ -72,7 +72,7 @@ class PickPlace:
         self._failed: list[Array] = []  # grasps that did not hold, from the object's origin
         self._held: Array = np.zeros(3)  # from hand to object when the fingers had closed, in the hand's frame
         self._distance = np.inf  # m to the present goal
-        self._waited = 0  # steps in the present phase; in REACH, near the grasp
+        self._waited = 0  # steps in the present phase; in REACH and CARRY, near the goal
         self._hold: Array = np.zeros(3)  # where the hand is kept while the fingers move
         self._opening = np.inf  # m between the fingers one step ago
 
@@ -138,7 +138,7 @@ class PickPlace:
         return self._hold
 
     def _choose_phase(self, plan: Plan, hand: Hand, origin: Array, put: Array) -> None:
-        self._waited += self.phase is not Phase.REACH or self._distance < NEAR
+        self._waited += self.phase not in (Phase.REACH, Phase.CARRY) or self._distance < NEAR
         if self.phase in HOLDING:
             self._choose_holding(plan, hand, origin, put)
             return
@@ -163,7 +163,7 @@ class PickPlace:
         match self.phase:
             case Phase.ASIDE if self._is_aside(plan, hand) or self._waited > STALLED:
                 self._enter(Phase.CARRY, hold=hand.position)
-            case Phase.CARRY if np.linalg.norm(before[:2]) < ABOVE and self._skew(plan, hand, origin) < SQUARE:
+            case Phase.CARRY if np.linalg.norm(before[:2]) < ABOVE and self._is_square(plan, hand, origin):
                 self._enter(Phase.LOWER, hold=hand.position)
             case Phase.LOWER if -before[2] < SETTLED or self._waited > STALLED:
                 self._enter(Phase.SLIDE if plan.way.slide.any() else Phase.RELEASE, hold=hand.position)
@@ -173,6 +173,9 @@ class PickPlace:
     def _is_at(self, plan: Plan, hand: Hand) -> bool:
         near = np.linalg.norm(plan.way.position - hand.position) < CLOSE_ENOUGH
         return bool(near) and self._skew(plan, hand, plan.start) < SQUARE
+
+    def _is_square(self, plan: Plan, hand: Hand, origin: Array) -> bool:
+        return self._skew(plan, hand, origin) < SQUARE or self._waited > PATIENCE
 
     def _is_aside(self, plan: Plan, hand: Hand) -> bool:
         return bool(np.linalg.norm((self._hold + plan.aside - hand.position)[:2]) < ABOVE)
