@@ -12,11 +12,13 @@ from vst_vla.policies.expert.approach import NEAR_NOISE, Approach, Retreat
 from vst_vla.policies.expert.articulation import Joint, handle_of, turned, wanted_joint
 from vst_vla.policies.expert.clearance import Pose, grip_rotation, is_clear, obstacles
 from vst_vla.policies.expert.geometry import Box, Hand, hand_of
-from vst_vla.policies.expert.motion import CLOSE, steer
+from vst_vla.policies.expert.motion import CLOSE, OPEN, steer
 from vst_vla.vla.contracts import Array
 
 CLOSE_ENOUGH = 0.006  # m from the handle at which the fingers close
 CLOSING_STEPS = 12
+GATHER, GATHER_STEPS = 0.12, 25  # m towards the robot's foot afterwards, and for how long at most
+WIDER_STEPS = 4  # of pulling after it is open, so that a touch does not undo it
 LEAD = 0.05  # m by which the hand is asked to go ahead of the handle
 SLIP = 0.03  # m between hand and handle at which the hold counts as lost
 LEANS = np.deg2rad([15, 30, 0, 45, 60, 75, 90, -15, -30, -45, -60, -75, -90])
@@ -30,6 +32,7 @@ class Phase(Enum):
     CLOSE = "close"
     PULL = "pull"
     RETREAT = "retreat"
+    GATHER = "gather"
 
 
 class Pull:
@@ -46,6 +49,8 @@ class Pull:
         self._approach = Approach()
         self._retreat = Retreat()
         self._waited = 0  # steps in the present phase
+        self._wide = 0  # steps for which it has been open
+        self._gathered: Array = np.zeros(3)  # m, where the hand goes last: an arm that is bent can turn its hand
         self._pose: Pose | None = None  # of the grasp, at the handle's present place
 
     @property
@@ -66,6 +71,8 @@ class Pull:
             self._pose = handle_grasp(simulator, joint, handle)
         pose = Pose(position=handle.center, rotation=self._pose.rotation)
         self._choose_phase(hand, handle, done=simulator.holds(("open", self.target)))
+        if self.phase is Phase.GATHER and self._waited == 0:
+            self._gathered = hand.position + GATHER * _towards_foot(simulator, hand)
         self._waited += 1
         if self.phase is Phase.REACH:
             return self._approach.act(simulator, hand, pose)
@@ -73,24 +80,32 @@ class Pull:
             return steer(hand, position=pose.position, rotation=pose.rotation, grip=CLOSE)
         if self.phase is Phase.RETREAT:
             return self._retreat.act(hand)
+        if self.phase is Phase.GATHER:
+            return steer(hand, position=self._gathered, rotation=pose.rotation, grip=OPEN)
         ahead = LEAD / float(np.linalg.norm(joint.way(handle.center)))
         return steer(hand, position=joint.carried(hand.position, ahead), rotation=pose.rotation, grip=CLOSE)
 
     def _choose_phase(self, hand: Hand, handle: Box, *, done: bool) -> None:
         apart = float(np.linalg.norm(handle.center - hand.position))
+        self._wide = self._wide + 1 if done else 0
         match self.phase:
             case Phase.REACH if apart < CLOSE_ENOUGH:
                 self._enter(Phase.CLOSE)
             case Phase.CLOSE if self._waited >= CLOSING_STEPS:
                 self._enter(Phase.PULL)
-            case Phase.PULL if done:
+            case Phase.PULL if self._wide > WIDER_STEPS or (done and apart > SLIP):
                 self._enter(Phase.RETREAT)
                 self._retreat = Retreat()
             case Phase.PULL if apart > SLIP:
                 self._begin()
                 self.attempts += 1
             case Phase.RETREAT if self._retreat.done:
+                self._enter(Phase.GATHER)
+            case Phase.GATHER if self._waited and self._is_gathered(hand):
                 self._begin()
+
+    def _is_gathered(self, hand: Hand) -> bool:
+        return bool(np.linalg.norm(self._gathered - hand.position) < GATHER / 4) or self._waited > GATHER_STEPS
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._waited = phase, 0
@@ -98,6 +113,13 @@ class Pull:
     def _begin(self) -> None:
         self._enter(Phase.REACH)
         self._approach, self._pose = Approach(), None
+
+
+def _towards_foot(simulator: Simulator, hand: Hand) -> Array:
+    """The level unit vector (3,) from the hand to where the robot stands."""
+    way = simulator.sim.data.get_body_xpos("robot0_base") - hand.position
+    way[2] = 0.0
+    return np.asarray(way / np.linalg.norm(way))
 
 
 def handle_grasp(simulator: Simulator, joint: Joint, handle: Box) -> Pose:
