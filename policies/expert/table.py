@@ -147,4 +147,4 @@ def _episode(env: LiberoEnv, job: _TaskJob, start: int) -> tuple[bool, int, int]
 
 
 def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:
-    return float(np.mean([row[key] for row in rows]))
+    return round(float(np.mean([row[key] for row in rows])), 4)
