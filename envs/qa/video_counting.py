@@ -119,7 +119,9 @@ class Counting:
         return self._make(film, "kind", answer, {"asked": [name]}, {"a": name}, rng)
 
     def _listed(self, film: Film, rng: np.random.Generator) -> QAItem | None:
-        present, absent = list(_numbers(film)), _missing(film, rng)
+        """Of names that mean one thing each: of two of a name, some would count one and some both."""
+        present = [name for name, number in _numbers(film).items() if number == 1]
+        absent = _missing(film, rng)
         size = min(_LONGEST_LIST, len(present) + len(absent))
         low, high = max(0, size - len(absent)), min(size, len(present))
         if not present or low == high:
