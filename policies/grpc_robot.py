@@ -71,10 +71,6 @@ class RobotView:
         return read_observation(message, needs=self.needs)
 
 
-LOST_S = 1.0
-"""After which an answer counts as lost: a robot still asks from where it stood."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
     """An observation that no pass has taken yet."""
@@ -87,8 +83,8 @@ class Waiting:
 class RobotSession:
     """One connected robot, from its introduction on.
 
-    Only the newest observation waits. One of a timestep that was answered already is dropped, for its actions are on
-    their way; not when the robot says that it stands still, nor when it has not moved on for `LOST_S`.
+    Only the newest observation waits. One of a timestep that was answered already is dropped, unless the robot stands
+    still: its actions are on their way.
 
     Args:
         limits: rate and burst of observations.
@@ -102,7 +98,6 @@ class RobotSession:
         self._changed = threading.Condition()
         self._waiting: Waiting | None = None
         self._answered = -1
-        self._answered_at = -np.inf  # time.perf_counter()
 
     def introduce(self, setup: RobotSetup, view: RobotView) -> None:
         """The robot said what it is; whatever waited is forgotten."""
@@ -117,8 +112,7 @@ class RobotSession:
     def offer(self, waiting: Waiting) -> None:
         """Keeps an observation in the place of an older one."""
         with self._changed:
-            lost = waiting.received - self._answered_at > LOST_S
-            if waiting.sent.must_go or lost or waiting.sent.timestep > self._answered:
+            if waiting.sent.must_go or waiting.sent.timestep > self._answered:
                 self._waiting = waiting
                 self._changed.notify()
 
@@ -132,7 +126,7 @@ class RobotSession:
     def answered(self, timestep: int) -> None:
         """A chunk for this timestep is on its way."""
         with self._changed:
-            self._answered, self._answered_at = timestep, time.perf_counter()
+            self._answered = timestep
 
 
 def _full(key: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 SHARED_ASSETS = Path(__file__).resolve().parents[2] / "shared" / "libero_assets"
 
@@ -25,10 +24,9 @@ def has_full_assets() -> bool:
 
 
 @pytest.fixture
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Ray cluster of this machine; one at a time, for two that start at once outlast the half minute Ray waits."""
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster of this machine, for tests with the marker `ray`."""
     ray = pytest.importorskip("ray")
-    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
-        ray.init(num_cpus=2, include_dashboard=False, logging_level="warning", log_to_driver=False)
-        yield
-        ray.shutdown()
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="warning", log_to_driver=False)
+    yield
+    ray.shutdown()

@@ -4,7 +4,7 @@ import pytest
 
 from vst_vla.envs.qa.generate import make_qa
 
-pytestmark = [pytest.mark.sim, pytest.mark.slow]
+pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.mark.usefixtures("ray_cluster")
