@@ -18,11 +18,11 @@ $(INSTALLED): pyproject.toml scripts/find_python.sh
 quickstart: $(INSTALLED)
 	@$(VENV)/bin/vst-vla quickstart $(QUICKSTART_ARGS)
 
-# A file's tests stay in one process: they share what they have built. TEST_ARGS=-n0 runs all in one.
-# Ray gives its cluster half a minute to start, so its tests run by themselves.
+# A file's tests stay in one process: they share what they have built. TEST_ARGS=-n0 runs all in one; it takes any
+# option but -m. Ray gives its cluster half a minute to start, so its tests run by themselves.
 test: $(INSTALLED)
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile -m "not ray" $(TEST_ARGS)
-	@$(RUN) -m pytest -m ray $(TEST_ARGS) || [ $$? -eq 5 ]
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile $(TEST_ARGS) -m "not ray"
+	@$(RUN) -m pytest $(TEST_ARGS) -m ray || [ $$? -eq 5 ]
 
 lint: $(INSTALLED)
 	@$(VENV)/bin/ruff check .

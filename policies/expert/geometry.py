@@ -11,6 +11,7 @@ from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array
 
 GRIP_SITE = "gripper0_grip_site"
+FOOT = "robot0_base"
 FINGER_JOINTS = ("gripper0_finger_joint1", "gripper0_finger_joint2")
 _CORNERS = np.array(list(product((-1.0, 1.0), repeat=3)))
 
@@ -53,6 +54,11 @@ class Box:
         headings = [float(np.arctan2(self.rotation[1, i], self.rotation[0, i]) % np.pi) for i in level]
         first, second = sorted(zip((float(self.half[i]) for i in level), headings, strict=True))
         return first, second
+
+
+def foot_of(simulator: Simulator) -> Array:
+    """Where the robot stands, (3,) m."""
+    return np.array(simulator.sim.data.get_body_xpos(FOOT))
 
 
 def hand_of(simulator: Simulator) -> Hand:

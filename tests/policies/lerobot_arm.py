@@ -108,6 +108,7 @@ class LiberoArm(Robot):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     sys.modules["lerobot_arm"] = sys.modules["__main__"]
     LiberoArmConfig.__module__ = LiberoArm.__module__ = "lerobot_arm"
     runpy.run_module("lerobot.async_inference.robot_client", run_name="__main__")

@@ -68,9 +68,7 @@ class MuonAdamW(torch.optim.Optimizer):
             start = end
 
 
-def parameter_groups(
-    model: nn.Module, *, learning_rate: float, vision_lr_ratio: float, weight_decay: float
-) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, *, learning_rate: float, vision_lr_ratio: float, weight_decay: float) -> Groups:
     """Trainable parameters in groups; biases, norms and other vectors are not decayed.
 
     Each group's `muon` says whether it holds the matrices of transformer blocks; never embeddings or heads.

@@ -11,7 +11,7 @@ from vst_vla.envs.simulator import Simulator
 from vst_vla.policies.expert.approach import NEAR_NOISE, Approach, Retreat
 from vst_vla.policies.expert.articulation import Joint, handle_of, turned, wanted_joint
 from vst_vla.policies.expert.clearance import Pose, grip_rotation, is_clear, obstacles
-from vst_vla.policies.expert.geometry import Box, Hand, hand_of
+from vst_vla.policies.expert.geometry import Box, Hand, foot_of, hand_of
 from vst_vla.policies.expert.motion import CLOSE, OPEN, steer
 from vst_vla.vla.contracts import Array
 
@@ -70,9 +70,7 @@ class Pull:
         if self._pose is None:
             self._pose = handle_grasp(simulator, joint, handle)
         pose = Pose(position=handle.center, rotation=self._pose.rotation)
-        self._choose_phase(hand, handle, done=simulator.holds(("open", self.target)))
-        if self.phase is Phase.GATHER and self._waited == 0:
-            self._gathered = hand.position + GATHER * _towards_foot(simulator, hand)
+        self._choose_phase(simulator, hand, handle)
         self._waited += 1
         if self.phase is Phase.REACH:
             return self._approach.act(simulator, hand, pose)
@@ -85,7 +83,8 @@ class Pull:
         ahead = LEAD / float(np.linalg.norm(joint.way(handle.center)))
         return steer(hand, position=joint.carried(hand.position, ahead), rotation=pose.rotation, grip=CLOSE)
 
-    def _choose_phase(self, hand: Hand, handle: Box, *, done: bool) -> None:
+    def _choose_phase(self, simulator: Simulator, hand: Hand, handle: Box) -> None:
+        done = simulator.holds(("open", self.target))
         apart = float(np.linalg.norm(handle.center - hand.position))
         self._wide = self._wide + 1 if done else 0
         match self.phase:
@@ -101,7 +100,8 @@ class Pull:
                 self.attempts += 1
             case Phase.RETREAT if self._retreat.done:
                 self._enter(Phase.GATHER)
-            case Phase.GATHER if self._waited and self._is_gathered(hand):
+                self._gathered = hand.position + GATHER * _towards_foot(simulator, hand)
+            case Phase.GATHER if self._is_gathered(hand):
                 self._begin()
 
     def _is_gathered(self, hand: Hand) -> bool:
@@ -117,8 +117,7 @@ class Pull:
 
 def _towards_foot(simulator: Simulator, hand: Hand) -> Array:
     """The level unit vector (3,) from the hand to where the robot stands."""
-    way = simulator.sim.data.get_body_xpos("robot0_base") - hand.position
-    way[2] = 0.0
+    way = (foot_of(simulator) - hand.position) * (1.0, 1.0, 0.0)
     return np.asarray(way / np.linalg.norm(way))
 
 

@@ -11,7 +11,7 @@ from vst_vla.envs.simulator import Simulator
 from vst_vla.policies.expert.approach import NEAR_NOISE, Approach, Retreat
 from vst_vla.policies.expert.articulation import Joint, handle_of, moving_boxes, turned, wanted_joint
 from vst_vla.policies.expert.clearance import START_ROTATION, Pose, angle_between, grip_rotation, is_clear, obstacles
-from vst_vla.policies.expert.geometry import Hand, hand_of
+from vst_vla.policies.expert.geometry import Hand, foot_of, hand_of
 from vst_vla.policies.expert.motion import CLOSE, steer
 from vst_vla.vla.contracts import Array
 
@@ -21,7 +21,6 @@ LEAD = 0.06  # m by which the hand is asked to go ahead
 SHARES = (0.7, 0.55, 0.4)  # of a door's width, where it is pushed
 FOLDED = 0.38  # m from the arm's base below which the hand hardly comes
 EDGE = 0.02  # m of a door below its upper edge, for the fingertips
-BASE = "robot0_base"
 SLIP = 0.08  # m between the fingertips and their place at which the push starts over
 DOWN = np.array([0.0, 0.0, -1.0])
 TILTS = np.deg2rad([0, 20, -20, 40, -40, 60, -60])
@@ -117,7 +116,7 @@ def push_point(simulator: Simulator, joint: Joint, *, share: float) -> Array:
 
 def reachable_share(simulator: Simulator, joint: Joint) -> float:
     """How far from a door's hinge to push: as far as the arm need not fold up for it."""
-    base = np.array(simulator.sim.data.get_body_xpos(BASE))[:2]
+    base = foot_of(simulator)[:2]
     points = {share: push_point(simulator, joint, share=share) for share in SHARES}
     return next((share for share, point in points.items() if np.linalg.norm(point[:2] - base) > FOLDED), SHARES[-1])
 
