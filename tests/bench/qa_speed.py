@@ -63,6 +63,7 @@ def measured(chosen: argparse.Namespace, *, num_items: int) -> dict[str, Any]:
     return {
         "items": manifest["num_items"],
         "assets": manifest["assets"],
+        "counts": manifest["counts"],
         "seconds": round(seconds, 1),
         "items_per_s": round(num_items / seconds, 1),
         "items_per_cpu_s": round(num_items / processor, 1),
