@@ -42,6 +42,9 @@ def _make(config: dict[str, Any]) -> int:
     print(
         f"{manifest['num_items']} questions ({counts}; {manifest['assets']} assets) in {config['out']}, {seconds:.0f} s"
     )
+    if missing := manifest["handed_on"]:
+        named = ", ".join(f"{count} {name}" for name, count in missing.items())
+        print(f"some scenes allow no question of a family; others took the place of {named}")
     if replies := manifest.get("teacher"):
         print("teacher: " + ", ".join(f"{count} {kind}" for kind, count in replies.items()))
     return 0

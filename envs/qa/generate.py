@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -97,7 +98,7 @@ def make_qa(
 
     Raises:
         ValueError: an unknown suite, task, family, level or camera, a number out of range, a folder that holds a
-            dataset of other settings, a family of which these scenes allow no question, or a teacher that refuses.
+            dataset of other settings, scenes that allow no question of any family, or a teacher that refuses.
         OSError: the teacher cannot be reached or gives no replies; what is done is kept.
     """
     suites = [suite] if isinstance(suite, str) else list(suite)
@@ -165,7 +166,7 @@ def make_shard(
     """One shard from scene to file; runs in a worker.
 
     Raises:
-        ValueError: the scenes allow no question of a family, this machine's assets are of another kind, or the
+        ValueError: the scenes allow no question of any family, this machine's assets are of another kind, or the
             teacher refuses.
         OSError: the teacher does not reply.
     """
@@ -236,11 +237,14 @@ def _claim(folder: Path, settings: QASettings) -> None:
 
 def _finish(folder: Path, settings: QASettings, shards: list[Shard]) -> dict[str, Any]:
     paths = [shard_path(folder, number=shard.number) for shard in shards]
+    counts = count_kinds(paths)
+    planned = sum((Counter(dict(shard.wanted)) for shard in shards), Counter[str]())
     manifest = {
         "complete": True,
         "num_items": sum(shard.num_items for shard in shards),
         "num_shards": len(shards),
-        "counts": count_kinds(paths),
+        "counts": counts,
+        "handed_on": dict(sorted((planned - Counter(counts["family"])).items())),
         "assets": settings.assets,
         "settings": settings.to_dict(),
     }

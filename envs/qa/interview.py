@@ -6,7 +6,7 @@ The shard's own random generator and its own scenes decide everything, so a shar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,8 @@ from vst_vla.envs.qa.stage import Episode, EpisodeSource, Stage
 from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.vla.contracts import SceneState
 
-BARREN_SCENES = 40
-"""Scenes in a row without one usable question, after which a family is given up."""
+BARREN_SCENES, BARREN_CLIPS = 40, 10
+"""Scenes, and clips, in a row without one usable question, after which the families still missing are given up."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +61,7 @@ class Interview:
         self._of_clips = {name: family for name, family in families.items() if takes_clips(family)}
         self._of_scenes = {name: family for name, family in families.items() if not takes_clips(family)}
         self._wanted = Counter(dict(shard.wanted))
+        self._fruitful: set[str] = set()
         self._ledger = Ledger()
         self._lesson = Lesson(teacher) if teacher else None
         self._episode: Episode | None = None
@@ -68,28 +69,48 @@ class Interview:
         self._where = f"{shard.suite} task {shard.task_id}"
 
     def run(self) -> Iterator[Asked]:
-        """The shard's items, scene by scene. Raises ValueError when the scenes allow no question of a family."""
-        yield from self._until_done(self._of_clips, self._ask_clip)
-        yield from self._until_done(self._of_scenes, self._ask_scene)
+        """The shard's items, scene by scene.
+
+        What the scenes allow no question of, such as the way between two pots of one name, other families take over.
+
+        Raises:
+            ValueError: there are no others.
+        """
+        yield from self._until_done(self._of_clips, self._ask_clip, patience=BARREN_CLIPS)
+        yield from self._until_done(self._of_scenes, self._ask_scene, patience=BARREN_SCENES)
 
     @property
     def teacher_counts(self) -> dict[str, int]:
         """What the teacher's replies were worth so far; empty without a teacher."""
         return dict(sorted(self._lesson.counts.items())) if self._lesson else {}
 
-    def _until_done(self, families: Mapping[str, Any], ask: Any) -> Iterator[Asked]:
+    def _until_done(self, families: Mapping[str, Any], ask: Callable[[], Asked], *, patience: int) -> Iterator[Asked]:
         barren = 0
         while missing := sorted(name for name in families if self._wanted[name]):
             asked = ask()
-            self._wanted.subtract(Counter(item.family for item in asked.items))
+            found = Counter(item.family for item in asked.items)
+            self._wanted.subtract(found)
+            self._fruitful.update(found)
             if asked.items:
                 yield asked
             barren = 0 if asked.items else barren + 1
-            if barren == BARREN_SCENES:
-                raise ValueError(
-                    f"{BARREN_SCENES} scenes of {self._where} in a row allow no question of family "
-                    f"{' or '.join(missing)}: leave it out, or use larger pictures or other cameras"
-                )
+            if barren == patience:
+                self._hand_on(missing, patience=patience)
+                barren = 0
+
+    def _hand_on(self, missing: Sequence[str], *, patience: int) -> None:
+        """Lets other families make up for these: those about scenes for those about clips, where there are any."""
+        self._fruitful -= set(missing)
+        of_clips = missing[0] in self._of_clips
+        heirs = sorted(self._of_scenes) if of_clips else []
+        heirs = heirs or sorted(self._fruitful & (self._of_clips if of_clips else self._of_scenes).keys())
+        if not heirs:
+            raise ValueError(
+                f"{patience} scenes of {self._where} in a row allow no question of family {' or '.join(missing)}: "
+                "leave it out, or use larger pictures or other cameras"
+            )
+        for number in range(sum(self._wanted.pop(name) for name in missing)):
+            self._wanted[heirs[number % len(heirs)]] += 1
 
     def _ask_clip(self) -> Asked:
         self._episode = None  # another clip, another episode
