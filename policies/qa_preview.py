@@ -23,14 +23,14 @@ from vst_vla.vla.files import write_text
 from vst_vla.vla.fov import FovTarget, unify_record
 from vst_vla.vla.prompt import record_messages, render, split_reply
 
-PAGE_LIMIT = 22 * 2**20
-"""Characters of the page that pictures and films may take, shared out equally among the families."""
 SIDE, FRAME_SIDE = 320, 128  # pixels at most: of a picture, of a video's frame
 JPEG_QUALITY = 82
 BASE64 = 4 / 3  # characters a byte
 
 
-def write_qa_preview(folder: str | Path, *, out: str | Path | None = None, per_family: int = 12) -> Path:
+def write_qa_preview(
+    folder: str | Path, *, out: str | Path | None = None, per_family: int = 12, mib: float = 22
+) -> Path:
     """Writes the page about a folder of questions and returns its path.
 
     Every row's text is read; shown are a few questions a family, evenly chosen.
@@ -39,12 +39,15 @@ def write_qa_preview(folder: str | Path, *, out: str | Path | None = None, per_f
         folder: of parquet files in VST's format, ours or others'; nothing is written into it.
         out: the page; by default `FOLDER-preview.html` beside the folder.
         per_family: questions shown of each family.
+        mib: size that pictures and films may take on the page, shared out equally among the families.
 
     Raises:
         ValueError: no parquet file there, a file that is not parquet, no row, or `out` is no file name.
     """
     if per_family < 1:
         raise ValueError(f"preview_items {per_family} is too small: give at least 1")
+    if not mib > 0:
+        raise ValueError(f"preview_mib {mib} is too small: give a positive number")
     root = Path(folder)
     files = list_files(root)
     path = Path(out).expanduser() if out else root.resolve().with_name(f"{root.resolve().stem}-preview.html")
@@ -54,7 +57,7 @@ def write_qa_preview(folder: str | Path, *, out: str | Path | None = None, per_f
     if not found.count:
         raise ValueError(f"'{root}' holds no question that can be read")
     skipped: list[Skipped] = []
-    samples = _samples(files, found, per_family, skipped)
+    samples = _samples(files, found, per_family, skipped, share=mib * 2**20 / BASE64 / len(found.families))
     write_text(path, render_page(root.resolve().name, found, samples, skipped=skipped, manifest=_manifest(root)))
     return path
 
@@ -65,14 +68,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _samples(
-    files: Sequence[Path], found: Survey, per_family: int, skipped: list[Skipped]
+    files: Sequence[Path], found: Survey, per_family: int, skipped: list[Skipped], *, share: float
 ) -> Mapping[str, list[Sample]]:
-    """Family -> the questions shown of it."""
+    """Family -> the questions shown of it, whose files take at most `share` bytes."""
     wanted: dict[int, dict[int, FamilySurvey]] = defaultdict(dict)
     for family in found.families:
         for file, number in family.evenly(per_family):
             wanted[file][number] = family
-    left = {family.name: PAGE_LIMIT / BASE64 / len(found.families) for family in found.families}
+    left = {family.name: share for family in found.families}
     samples: dict[str, list[Sample]] = defaultdict(list)
     with tqdm(total=sum(map(len, wanted.values())), unit="question", desc="preview") as bar:
         for file, numbers in sorted(wanted.items()):

@@ -15,20 +15,21 @@ from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.data.export import export_records
 
 PLAYERS: dict[str, EpisodeSource] = {"expert": expert_states}
-EXPORT_KEYS, PREVIEW_KEYS = ("export", "from", "out"), ("preview", "preview_items", "out")
+EXPORT_KEYS, PREVIEW_KEYS = ("export", "from", "out"), ("preview", "preview_items", "preview_mib", "out")
 
 
 def main(argv: list[str]) -> int:
     """Makes the dataset that the overrides describe, or exports or shows one, and says what came of it."""
     given = {override.split("=", 1)[0] for override in argv}
     config = compose("qa", argv)
-    form, source, folder, count = (config.pop(key) for key in ("export", "from", "preview", "preview_items"))
+    form, source, folder = (config.pop(key) for key in ("export", "from", "preview"))
+    shown = {"per_family": config.pop("preview_items"), "mib": config.pop("preview_mib")}
     if form is not None or source is not None:
         _only(EXPORT_KEYS, given, what="export=, which converts a dataset")
         return _export(form, source, config["out"], given)
     if folder is not None:
         _only(PREVIEW_KEYS, given, what="preview=, which shows a dataset")
-        print(write_qa_preview(folder, out=config["out"] if "out" in given else None, per_family=count))
+        print(write_qa_preview(folder, out=config["out"] if "out" in given else None, **shown))
         return 0
     return _make(config)
 

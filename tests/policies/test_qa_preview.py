@@ -16,7 +16,6 @@ from PIL import Image
 
 from vst_vla.envs.qa.base import BOXES, PICTURES, VIDEO, Mark, QAItem
 from vst_vla.envs.qa.boxes import camera_text
-from vst_vla.policies import qa_preview
 from vst_vla.policies.qa_preview import write_qa_preview
 from vst_vla.scripts import qa
 from vst_vla.vla.data.records import write_records
@@ -176,11 +175,8 @@ def test_thoughts_are_folded_and_the_models_text_is_there(page: Page) -> None:
     assert '<p class="said">… Detect the &lt;bowl&gt;.</p>' in boxes
 
 
-def test_files_that_do_not_fit_are_left_out_and_told(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(qa_preview, "PAGE_LIMIT", 24_000)
-    page = Page(write_qa_preview(folder, out=tmp_path / "sub" / "small.html"))
+def test_files_that_do_not_fit_are_left_out_and_told(folder: Path, tmp_path: Path) -> None:
+    page = Page(write_qa_preview(folder, out=tmp_path / "sub" / "small.html", mib=24_000 / 2**20))
     spent = sum(len(attrs["src"]) for name, attrs in page.tags if name in {"img", "video"})
     assert 0 < spent < 24_000 + 100 * len(page.found("img"))
     assert "Files that would make the page too large are left out." in page.text

@@ -216,6 +216,7 @@ def test_the_verb_exports_and_says_so(source: Path, tmp_path: Path, capsys: pyte
         (["export=llava", "from=y", "out=x", "seed=3"], "seed= has no meaning with export="),
         (["preview=x", "num_items=3"], "num_items= has no meaning with preview="),
         (["preview=x", "preview_items=0"], "preview_items 0 is too small"),
+        (["preview=x", "preview_mib=0"], "preview_mib 0 is too small"),
     ],
 )
 def test_keys_that_do_not_go_together(argv: list[str], message: str) -> None:
