@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from typing import Any, NamedTuple
 
 BOX_NUMBERS = 9
@@ -34,6 +34,8 @@ def parse_boxes(answer: str) -> list[Box]:
         entries = json.loads(fenced.group(1) if fenced else answer)
     except json.JSONDecodeError as error:
         raise ValueError(f"a box list that is not JSON ({error.msg} in line {error.lineno})") from error
+    except RecursionError as error:
+        raise ValueError("a box list that is nested too deeply") from error
     if not isinstance(entries, list):
         raise ValueError(f"a box list that is a JSON {type(entries).__name__}, not a list")
     return [_box(entry) for entry in entries]
@@ -47,7 +49,11 @@ def _box(entry: Any) -> Box:
 
 def _nine(numbers: Any) -> tuple[float, ...]:
     values = numbers if isinstance(numbers, list) else []
-    good = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
-    if len(values) != BOX_NUMBERS or not good:
+    if len(values) != BOX_NUMBERS or not all(map(_is_finite, values)):
         raise ValueError(f"a box of other than {BOX_NUMBERS} finite numbers")
     return tuple(float(value) for value in values)
+
+
+def _is_finite(value: Any) -> bool:
+    """A number that a float holds; an integer of hundreds of digits is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
