@@ -15,6 +15,7 @@ VERBS = {
     "qa": "spatial questions with exact answers, in VST's parquet format",
     "train": "spatial tuning, or a policy co-trained with spatial data",
     "rollout": "closed-loop episodes in LIBERO, with videos and a report",
+    "benchmark": "a backbone's answers to spatial benchmarks, scored by their own rules",
     "serve": "a policy behind a websocket that openpi clients speak to",
 }
 

@@ -26,6 +26,12 @@ def learning_data() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def benchmark_layouts() -> ModuleType:
+    """The helpers in benchmark_layouts.py."""
+    return _module("benchmark_layouts")
+
+
+@pytest.fixture(scope="session")
 def old_layouts() -> ModuleType:
     """The helpers in old_layouts.py."""
     return _module("old_layouts")

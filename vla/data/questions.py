@@ -39,10 +39,12 @@ class QuestionRows:
         record = self.records[index]
         if record["type"] == BOX_TYPE:
             return unify_record(record, target=self._fov)
-        return {**record, "images": [self._fit(image) for image in record["images"]]}
+        return {**record, "images": [fit_picture(image, target=self._plain) for image in record["images"]]}
 
-    def _fit(self, image: Array) -> Array:
-        height, width = smart_resize(image.shape[0], width=image.shape[1], target=self._plain)
-        if image.shape[:2] == (height, width):
-            return image
-        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+def fit_picture(image: Array, *, target: FovTarget) -> Array:
+    """A picture (H,W,3) at the nearest size in multiples of 28 pixels within the target's budget."""
+    height, width = smart_resize(image.shape[0], width=image.shape[1], target=target)
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

@@ -1,0 +1,65 @@
+"""How benchmarks read an option's letter out of an answer, one function a rule. None: there is no letter.
+
+The reasoning is put aside before (`prompt.split_reply`); rules differ in what they take for the letter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_ALONE = re.compile(r"(?<!\w)([A-Z])(?![\w'’])(?!\s+[a-z])")
+_STATED = re.compile(r"(?:answer|option|choice)(?:\s+is)?\s*[:=]?\s*[*\"'(`]*([A-Z])(?![\w'’])", re.IGNORECASE)
+_IN_BRACKETS = re.compile(r"\(([A-Za-z])\)")
+
+
+def stated_letter(answer: str, *, letters: str) -> str | None:
+    """The general rule: (X) in brackets, else the last "answer is X", else the first capital that stands alone."""
+    for found in (_IN_BRACKETS.findall(answer)[:1], _STATED.findall(answer)[-1:], _ALONE.findall(answer)[:1]):
+        if found and found[0].upper() in letters:
+            return str(found[0].upper())
+    return None
+
+
+def first_token(answer: str) -> str:
+    """The first word without a final dot: what VSI-Bench compares."""
+    words = answer.split()
+    return words[0].rstrip(".").strip() if words else ""
+
+
+def fenced_letter(answer: str, *, letters: str) -> str | None:
+    """MMSI-Bench: inside ``double`` then `single` backticks, then {braces}; there, the first capital alone."""
+    for pattern in (r"``([^`]*)``", r"`([^`]*)`", r"\{([^}]*)\}"):
+        found = re.search(pattern, answer)
+        answer = found.group(1) if found else answer
+    letter = re.search(rf"\b[{letters}]\b(?!\s[a-zA-Z])", answer)
+    return letter.group() if letter else None
+
+
+def last_dotted_letter(answer: str) -> str | None:
+    """MindCube: the last "X."; else the letter in <Answer>; else the last stated one, then any, from the last line."""
+    dotted = re.findall(r"([A-E])\.", answer)
+    if dotted:
+        return str(dotted[-1])
+    section = re.search(r"<Answer>(.*?)(?:<|$)", answer, re.DOTALL)
+    if section and (inside := re.findall(r"\b([A-E])\b", section.group(1))):
+        return str(inside[-1])
+    patterns = (r"(?:^|\n)(?:Answer: )?([A-E])(?:$|\s)", r"[*\"]([A-E])[*\"]", r"\bAnswer:?\s*([A-E])\b")
+    for pattern in (*patterns, r"answer is ([A-E])"):
+        if found := re.findall(pattern, answer):
+            return str(found[-1])
+    lines = [re.search(r"\b([A-E])\b", line) for line in reversed(answer.splitlines())]
+    return next((found.group(1) for found in lines if found), None)
+
+
+def option_letter(answer: str, *, options: Sequence[str]) -> str | None:
+    """SAT: "(X)", else the one option whose text the answer holds, else ":X", else a letter by itself."""
+    letters = "ABCDEFGH"[: len(options)]
+    bracketed = re.search(rf"\(([{letters}])\)", answer)
+    if bracketed:
+        return bracketed.group(1)
+    held = [letter for letter, option in zip(letters, options, strict=True) if option.lower() in answer.lower()]
+    if len(held) == 1:
+        return held[0]
+    found = re.search(rf":\s*([{letters}])\b", answer) or re.match(rf"\s*([{letters}])(?!\w)", answer)
+    return found.group(1) if found else None
