@@ -19,9 +19,9 @@ from vst_vla.vla.answering import Asked
 from vst_vla.vla.benchmarks import Benchmark
 from vst_vla.vla.benchmarks.base import Scored
 from vst_vla.vla.benchmarks.item import Item, open_pictures
-from vst_vla.vla.files import write_json
+from vst_vla.vla.settings import claim_run
 
-REPLIES, SETTINGS = "replies.jsonl", "settings.json"
+REPLIES = "replies.jsonl"
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def run_benchmark(
         ValueError: files that do not fit, two items of one name, replies of another run, or nothing to score.
     """
     if answerer is not None:
-        _claim(out, settings)
+        claim_run(out, settings, out=out, advice="give another out=…")
     replies = _read_replies(out / REPLIES)
     items: dict[str, Item] = {}
     for group in batched(_first(benchmark.items(data), limit), batch_size):
@@ -111,18 +111,3 @@ def _read_replies(path: Path) -> dict[str, str]:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"line {number} of '{path}' is no reply, expected {{id, reply}}: remove it") from error
     return replies
-
-
-def _claim(out: Path, settings: Mapping[str, Any]) -> None:
-    """Writes the run's settings, or compares them with those of the run that is there."""
-    path = out / SETTINGS
-    out.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        write_json(path, dict(settings))
-        return
-    before = json.loads(path.read_text())
-    for key, value in settings.items():
-        if before.get(key) != value:
-            raise ValueError(
-                f"'{out}' holds replies with {key}={before.get(key)}, this run has {value}: give another out=…"
-            )

@@ -87,8 +87,3 @@ def answer_text(reply: str) -> str:
         if depth == 0:
             return rest[: brace.start()].strip()
     return answer
-
-
-def total(terms: Mapping[str, float], *, weights: Mapping[str, float]) -> float:
-    """Terms times weights, added up."""
-    return sum(weights[name] * value for name, value in terms.items())

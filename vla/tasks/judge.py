@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.tasks import TASKS
-from vst_vla.vla.tasks.base import Task, total
+from vst_vla.vla.tasks.base import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,17 @@ class Verdict:
     """What a reply is worth."""
 
     terms: dict[str, float]  # each in [0, 1]
-    reward: float  # the terms times their weights
+    weights: Mapping[str, float]
+
+    @property
+    def paid(self) -> dict[str, float]:
+        """The terms times their weights."""
+        return {name: self.weights[name] * value for name, value in self.terms.items()}
+
+    @property
+    def reward(self) -> float:
+        """What the reply is paid in all."""
+        return sum(self.paid.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +59,7 @@ class Judge:
         return max(verdicts, key=lambda verdict: verdict.reward)
 
     def _by(self, task: Task[Any], reply: str) -> Verdict:
-        terms = task.reward(reply, truth=self.truth)
-        return Verdict(terms=terms, reward=total(terms, weights=task.weights))
+        return Verdict(terms=task.reward(reply, truth=self.truth), weights=task.weights)
 
 
 def make_judge(modes: Iterable[str], *, truth: str, thinking: bool | None = None) -> Judge:

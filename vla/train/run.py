@@ -21,9 +21,9 @@ from vst_vla.vla.data.collate import Collator
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL, Rows, Source, StepBatches, split_rows
 from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.data.robot import DEFAULT_READER, ReaderOptions, RobotDataset
-from vst_vla.vla.files import write_json
 from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.model import VLAModel
+from vst_vla.vla.settings import claim_run
 from vst_vla.vla.spec import ModelSpec
 from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.train.trainer import VLATrainer, latest_checkpoint
@@ -65,7 +65,7 @@ def train(
     model_folder, run_folder = out / "model", out / "run"
     read = {key: value for key, value in dataclasses.asdict(reader).items() if key != "cache_gib"}
     settings = _settings(recipe, backbone=backbone, head=head, robot=robot, reader=read, spatial=spatial, seed=seed)
-    _claim(run_folder, settings)
+    claim_run(run_folder, settings, out=out, advice="give another out=…, or overwrite=true to start afresh")
     if model_folder.is_dir():
         print(f"{model_folder} is finished already; give another out=… to train again")
         return model_folder
@@ -170,25 +170,3 @@ def _settings(recipe: Recipe, **inputs: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
-
-
-def _claim(run_folder: Path, settings: dict[str, Any]) -> None:
-    """Writes the run's settings, or compares them with those of the run that is there."""
-    path = run_folder / "settings.json"
-    if not path.is_file():
-        write_json(path, settings)
-        return
-    before, now = _flat(json.loads(path.read_text())), _flat(settings)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise ValueError(
-                f"{run_folder.parent} holds a run with {key}={before.get(key)}, this one has {now.get(key)}: "
-                "give another out=…, or overwrite=true to start afresh"
-            )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
