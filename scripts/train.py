@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-from pathlib import Path
 
 from vst_vla.scripts.config import compose
 
@@ -17,21 +15,20 @@ def main(argv: list[str]) -> int:
     from vst_vla.vla.train.recipe import Recipe
     from vst_vla.vla.train.run import train
 
-    data, out = config["data"], Path(config["out"])
+    data = config["data"]
     if data["robot"] is None and data["spatial"] is None:
         raise ValueError("nothing to train on: give data.robot=FOLDER, data.spatial=FOLDER, or both")
-    if config["overwrite"]:
-        for name in ("run", "model"):
-            shutil.rmtree(out / name, ignore_errors=True)
     folder = train(
-        out,
+        config["out"],
         recipe=Recipe.from_dict(config["recipe"]),
         backbone=config["backbone"]["name"],
         head=config["head"],
         robot=data["robot"],
         reader=ReaderOptions.from_dict(data["reader"]),
         spatial=data["spatial"],
+        weights=data["weights"],
         seed=config["seed"],
+        overwrite=config["overwrite"],
     )
     print(f"checkpoint: {folder}")
     return 0

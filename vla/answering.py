@@ -14,8 +14,7 @@ import torch
 
 from vst_vla.vla.backbone import Backbone
 from vst_vla.vla.contracts import Array
-from vst_vla.vla.data.questions import fit_picture
-from vst_vla.vla.fov import FovTarget
+from vst_vla.vla.fov import FovTarget, fit_picture
 from vst_vla.vla.prompt import record_messages, render
 
 

@@ -14,6 +14,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen
 
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.hub import fetch_checkpoint
+from vst_vla.vla.packing import PACKED_ATTENTION, register_packed_attention
 from vst_vla.vla.presets import HUB_IDS, NAMES, TINY, tiny_config
 from vst_vla.vla.tokenizer import make_tiny_processor
 from vst_vla.vla.vision import SEGMENT_ATTENTION, register_attention
@@ -138,9 +139,13 @@ def add_lora(
 
 
 def use_attention(model: Qwen2_5_VLForConditionalGeneration, attention: str) -> None:
-    """Sets the attention implementation; "sdpa" gives the vision tower the batched form of the same attention."""
+    """Sets the attention implementation; "sdpa" gives the vision tower the batched form of the same attention.
+
+    `packing.PACKED_ATTENTION` does so too; it is for training on packed rows, not for generation.
+    """
     register_attention()
-    tower = SEGMENT_ATTENTION if attention == "sdpa" else attention
+    register_packed_attention()
+    tower = SEGMENT_ATTENTION if attention in ("sdpa", PACKED_ATTENTION) else attention
     model.set_attn_implementation({"text_config": attention, "vision_config": tower})
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,20 +119,31 @@ def unify_record(record: Mapping[str, Any], *, target: FovTarget) -> dict[str, A
     """
     if record["type"] != BOX_TYPE:
         return dict(record)
-    if not len(record["images"]):
-        raise ValueError(f"record '{record.get('id', '?')}' is of type {BOX_TYPE} but carries no picture")
-    height, width = record["images"][0].shape[:2]
-    question = record["conversations"][0]
-    focal = focal_in_prompt(question["value"], width=width)
-    if focal is None:
+    unified = unify_camera(record, sizes=[image.shape[:2] for image in record["images"]], target=target)
+    if unified is None:
         return dict(record)
-    unified = unify_size(width, height=height, focal=focal, target=target)
-    images = [resize(image, unified=unified) for image in record["images"]]
-    turns = [
-        {**question, "value": rewrite_prompt(question["value"], unified=unified)},
-        *record["conversations"][1:],
-    ]
-    return {**record, "images": images, "conversations": turns}
+    size = unified.resized_height, unified.resized_width
+    images = [resize(image, size=size) for image in record["images"]]
+    return {**record, "images": images, "conversations": unify_turns(record["conversations"], unified=unified)}
+
+
+def unify_camera(record: Mapping[str, Any], *, sizes: Sequence[tuple[int, int]], target: FovTarget) -> Unified | None:
+    """How the pictures of a "bbox_3d" record, (H, W) each, are brought to the target; None without a stated camera.
+
+    Raises:
+        ValueError: a record without a picture.
+    """
+    if not sizes:
+        raise ValueError(f"record '{record.get('id', '?')}' is of type {BOX_TYPE} but carries no picture")
+    height, width = sizes[0]
+    focal = focal_in_prompt(record["conversations"][0]["value"], width=width)
+    return None if focal is None else unify_size(width, height=height, focal=focal, target=target)
+
+
+def unify_turns(turns: Sequence[Mapping[str, Any]], *, unified: Unified) -> list[dict[str, Any]]:
+    """The conversation with the unified camera in its question."""
+    question = {**turns[0], "value": rewrite_prompt(turns[0]["value"], unified=unified)}
+    return [question, *map(dict, turns[1:])]
 
 
 def focal_in_prompt(prompt: str, *, width: int) -> float | None:
@@ -165,9 +176,13 @@ def _camera_text(hfov: str, vfov: str, width: str, height: str) -> str:
     )
 
 
-def resize(image: Array, *, unified: Unified) -> Array:
-    """The picture (H,W,3) uint8 at the unified size, bicubic; itself when it has that size already."""
-    size = (unified.resized_width, unified.resized_height)
-    if image.shape[1::-1] == size:
+def fit_picture(image: Array, *, target: FovTarget) -> Array:
+    """A picture (H,W,3) at the nearest size in multiples of 28 pixels within the target's budget."""
+    return resize(image, size=smart_resize(image.shape[0], width=image.shape[1], target=target))
+
+
+def resize(image: Array, *, size: tuple[int, int]) -> Array:
+    """The picture (H,W,3) uint8 at (H, W) = `size`, bicubic; itself when it has that size already."""
+    if image.shape[:2] == size:
         return image
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))

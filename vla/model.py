@@ -2,11 +2,12 @@
 
 Letters in shapes: B batch, L tokens, D hidden, K slots, P patches, N images, S state, C chunk, A action.
 
-A batch, right padded, is all robot rows or all conversations:
+A batch, right padded, is all robot rows or all conversations; packed, it is one row of conversations (`packing`):
 
     key                     shape    meaning
     input_ids               (B,L)    token ids
-    attention_mask          (B,L)    0 on padding
+    attention_mask          (B,L)    0 on padding; not in a packed batch
+    sample_lengths          (n,)     tokens of each conversation of a packed batch, whose B is 1
     labels                  (B,L)    next-token targets, -100 elsewhere; conversations only
     pixel_values            (P,1176) patches of the N images in row order, as Qwen's image processor makes them
     image_grid_thw          (N,3)    each image's grid in patches
@@ -31,6 +32,7 @@ from vst_vla.vla.backbone import Backbone, load_backbone
 from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
 from vst_vla.vla.heads import ActionHead, make_head
 from vst_vla.vla.normalize import NormStats
+from vst_vla.vla.packing import packed_arguments
 from vst_vla.vla.prompt import IGNORED
 from vst_vla.vla.spec import ModelSpec
 from vst_vla.vla.vision import encode_images, rope_positions
@@ -108,12 +110,19 @@ class VLAModel(nn.Module):
             if "slot_mask" in batch and self.camera_embedding is not None:
                 visual = visual + self._camera_offsets(grids).to(visual.dtype)
             embeds = embeds.masked_scatter(image_mask[..., None], visual.to(embeds.dtype))
+        elif self.training and torch.distributed.is_initialized():
+            embeds = embeds + self._idle_tower().to(embeds.dtype)
         if "slot_mask" in batch:
             slots = self._require_head().slots(batch.get("state"), batch_size=len(ids))
             embeds = embeds.masked_scatter(batch["slot_mask"][..., None], slots.to(embeds.dtype))
-        positions = rope_positions(image_mask, grids=grids, merge=self._merge, attention_mask=batch["attention_mask"])
+        positions = rope_positions(
+            image_mask, grids=grids, merge=self._merge, attention_mask=batch.get("attention_mask")
+        )
         # Right padding under a causal mask is never attended to by a real token, so no mask is needed.
-        output = self.vlm.model.language_model(inputs_embeds=embeds, position_ids=positions, use_cache=False)
+        layout: dict[str, Any] = {"position_ids": positions}
+        if "sample_lengths" in batch:
+            layout = packed_arguments(positions, sample_lengths=batch["sample_lengths"])
+        output = self.vlm.model.language_model(inputs_embeds=embeds, use_cache=False, **layout)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
@@ -167,6 +176,13 @@ class VLAModel(nn.Module):
     @property
     def _merge(self) -> int:
         return int(self.config.vision_config.spatial_merge_size)
+
+    def _idle_tower(self) -> torch.Tensor:
+        """Zero, by way of the vision tower: processes that train together must all go through the same parts."""
+        tower, side = self.vlm.model.visual, self._merge
+        width = tower.patch_embed.proj.weight.flatten(1).shape[1]
+        blank = torch.zeros(side**2, width, device=self.device)
+        return 0.0 * encode_images(tower, blank, grids=((1, side, side),)).sum()
 
     def _require_head(self) -> ActionHead:
         if self.head is None:

@@ -110,7 +110,7 @@ def vision_layout(grids: tuple[Grid, ...], *, merge: int, window: int, device: s
 
 
 def rope_positions(
-    image_mask: torch.Tensor, *, grids: tuple[Grid, ...], merge: int, attention_mask: torch.Tensor
+    image_mask: torch.Tensor, *, grids: tuple[Grid, ...], merge: int, attention_mask: torch.Tensor | None
 ) -> torch.Tensor:
     """M-RoPE positions (3,B,L) of still images and text, right padded; equal to `get_rope_index` of Qwen2.5-VL.
 
@@ -118,7 +118,7 @@ def rope_positions(
         image_mask: (B,L) bool, true on visual tokens; their order is the order of `grids`.
         grids: (t,h,w) in patches of each image, t being 1.
         merge: patches along a side of one visual token.
-        attention_mask: (B,L), 0 on padding.
+        attention_mask: (B,L), 0 on padding; None when there is none.
     """
     offsets = torch.zeros(*image_mask.shape, 3, dtype=torch.long, device=image_mask.device)
     advance = torch.ones_like(image_mask, dtype=torch.long)
@@ -126,8 +126,10 @@ def rope_positions(
         table = _position_table(grids, merge=merge, device=str(image_mask.device))
         offsets[image_mask] = table[:, :3]
         advance[image_mask] = table[:, 3]
-    base = advance.cumsum(1) - advance
-    return ((base[..., None] + offsets) * attention_mask[..., None]).permute(2, 0, 1)
+    positions = (advance.cumsum(1) - advance)[..., None] + offsets
+    if attention_mask is not None:
+        positions = positions * attention_mask[..., None]
+    return positions.permute(2, 0, 1)
 
 
 def _batched(packed: tuple[torch.Tensor, ...], *, length: int, scaling: float | None) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL, Source, StepBatches, split_rows
+from vst_vla.vla.data.order import Order
 
 
 class Numbers:
@@ -31,10 +32,10 @@ class Recorder:
 
 def mixture(*, seed: int = 0, robot: int = 40, spatial: int = 12) -> StepBatches:
     sources = [
-        Source(name=ROBOT, rows=Numbers(robot), per_step=6),
-        Source(name=SPATIAL, rows=Numbers(spatial), per_step=2),
+        Source(name=ROBOT, rows=Numbers(robot), order=Order([robot], seed=seed), per_step=6),
+        Source(name=SPATIAL, rows=Numbers(spatial), order=Order([spatial], seed=seed, source=1), per_step=2),
     ]
-    return StepBatches(sources, collator=Recorder(), num_steps=100, seed=seed)  # type: ignore[arg-type]
+    return StepBatches(sources, collator=Recorder(), num_items=100, seed=seed)  # type: ignore[arg-type]
 
 
 def test_same_seed_same_steps_in_any_order() -> None:
@@ -64,4 +65,4 @@ def test_an_empty_source_is_refused() -> None:
     with pytest.raises(ValueError, match="the spatial data is empty"):
         mixture(spatial=0)
     with pytest.raises(ValueError, match="nothing to train on"):
-        StepBatches([], collator=Recorder(), num_steps=1, seed=0)  # type: ignore[arg-type]
+        StepBatches([], collator=Recorder(), num_items=1, seed=0)  # type: ignore[arg-type]

@@ -146,3 +146,20 @@ def test_recipe_settings_are_checked() -> None:
         Recipe.from_dict({"learning_rat": 1.0})
     with pytest.raises(ValueError, match="image_size 100 is no multiple of 28: try 84 or 112"):
         Recipe(name="x", steps=1, batch_size=1, learning_rate=1e-3, image_size=100)
+
+
+def test_a_packed_run_packs_each_row_once_and_leaves_out_what_is_too_long(
+    learning_data: ModuleType, robot_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One epoch of packs; its length comes from the data; the log says what was left out and how full packs are."""
+    learning_data.write_questions(tmp_path / "data", count=30)
+    recipe = learning_data.small_recipe(steps=None, batch_size=2, pack_tokens=200, max_tokens=60)
+    with caplog.at_level("INFO"):
+        train(tmp_path / "run", recipe=recipe, spatial=tmp_path / "data")
+    assert "30 conversations, 1160 tokens, packs 96.7 % full" in caplog.text
+    assert len(losses(tmp_path / "run")) == 3, "six packs of five, two a step"
+    with pytest.raises(ValueError, match=r"no conversation of at most 20 tokens \(30 are longer, 0 unusable\)"):
+        train(tmp_path / "short", recipe=learning_data.small_recipe(pack_tokens=20, steps=1), spatial=tmp_path / "data")
+    packing = learning_data.small_recipe(pack_tokens=200)
+    with pytest.raises(ValueError, match=r"packs conversations only: leave data.robot out"):
+        train(tmp_path / "policy", recipe=packing, head=HEAD, robot=robot_folder)

@@ -1,8 +1,9 @@
 """Samples to model batches: token ids with expanded images, labels, action slots, patches.
 
 A batch holds robot rows or question rows, never both: each kind is padded to its own longest row, so that short robot
-prompts do not pay for long answers. One optimiser step sees a batch of each.
-Letters: B batch, L tokens, P patches, N images, S state, C chunk, A action.
+prompts do not pay for long answers. One optimiser step sees a batch of each. Questions can be packed into one row
+instead, without padding (`vla/packing.py`).
+Letters: B batch, L tokens, P patches, N images, S state, C chunk, A action, n samples of a packed row.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from transformers import Qwen2_5_VLProcessor
 
 from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array
-from vst_vla.vla.prompt import Encoded, encode, record_messages, robot_messages
+from vst_vla.vla.prompt import IGNORED, Encoded, encode, record_messages, robot_messages
 
 Batch = dict[str, torch.Tensor]
 
@@ -65,20 +66,48 @@ class Collator:
         Raises:
             ValueError: for a record longer than `max_tokens`.
         """
+        batch, rows = self._encode_records(records)
+        return batch | self._pad(rows, num_slots=0)
+
+    def pack(self, records: Sequence[dict[str, Any]]) -> Batch:
+        """The same, one after another in a row: input_ids and labels (1,L), sample_lengths (n,); no padding, no mask.
+
+        Raises:
+            ValueError: for a record longer than `max_tokens`, or none at all.
+        """
+        if not records:
+            raise ValueError("none of the conversations that share a row can be read: mend the files named in the log")
+        batch, rows = self._encode_records(records)
+        # A sample's first token would be predicted from its neighbour's last.
+        labels = [label for row in rows for label in (IGNORED, *row.labels[1:])]
+        batch["input_ids"] = torch.tensor([[token for row in rows for token in row.input_ids]])
+        batch["labels"] = torch.tensor([labels])
+        batch["sample_lengths"] = torch.tensor([len(row.input_ids) for row in rows])
+        return batch
+
+    def count_tokens(self, outline: dict[str, Any]) -> int:
+        """Length of a record whose pictures are given by their sizes (H, W), see `QuestionRows.outline`."""
+        side = int(self.processor.image_processor.patch_size)
+        counts = [(height // side) * (width // side) // self._merge for height, width in outline["images"]]
+        return len(self._encode(outline, counts).input_ids)
+
+    def _encode_records(self, records: Sequence[dict[str, Any]]) -> tuple[Batch, list[Encoded]]:
         batch, counts = self._pictures([picture for record in records for picture in record["images"]])
         left = iter(counts)
-        rows = [self._encode_record(r, [next(left) for _ in r["images"]]) for r in records]
-        return batch | self._pad(rows, num_slots=0)
+        return batch, [self._encode_record(r, [next(left) for _ in r["images"]]) for r in records]
 
     def _encode_robot(self, task: str, counts: tuple[int, ...]) -> Encoded:
         messages = robot_messages(task, num_images=len(counts))
         return encode(messages, tokenizer=self.processor.tokenizer, image_tokens=counts, add_generation_prompt=True)
 
     def _encode_record(self, record: dict[str, Any], counts: list[int]) -> Encoded:
-        row = encode(record_messages(record), tokenizer=self.processor.tokenizer, image_tokens=counts)
+        row = self._encode(record, counts)
         if len(row.input_ids) > self.max_tokens:
             raise ValueError(f"record '{record['id']}' has {len(row.input_ids)} tokens, at most {self.max_tokens} fit")
         return row
+
+    def _encode(self, record: dict[str, Any], counts: list[int]) -> Encoded:
+        return encode(record_messages(record), tokenizer=self.processor.tokenizer, image_tokens=counts)
 
     def _pictures(self, pictures: Sequence[Array]) -> tuple[Batch, list[int]]:
         """Patches (P, 3*2*14*14) and grids (N,3) of pictures already at a multiple of 28 pixels; tokens of each."""

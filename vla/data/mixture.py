@@ -1,22 +1,23 @@
-"""Robot samples and spatial questions mixed in every optimiser step, at a set ratio.
+"""Robot samples and spatial questions mixed in every batch, at a set ratio.
 
-Item i of the dataset is the whole batch of step i. What it holds depends on (seed, i) alone: a run that is resumed at
-step i, or loaded by another number of workers, sees the same rows with the same augmentation.
-Letters: B rows of a batch.
+Item i of the dataset is the i-th batch: of one step, or of a process's part of one. What it holds depends on (seed, i)
+alone: a run that is resumed at step i, or loaded by another number of workers, sees the same rows with the same
+augmentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from vst_vla.vla.contracts import Array
 from vst_vla.vla.data.collate import Batch, Collator
+from vst_vla.vla.data.conversations import Conversations
+from vst_vla.vla.data.order import Order
+from vst_vla.vla.data.packs import Packs
 from vst_vla.vla.transforms import Transform, apply
 
 ROBOT, SPATIAL = "robot", "spatial"
@@ -32,11 +33,21 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One kind of data in the mixture: its rows, and how many of them a step takes."""
+    """One kind of data in the mixture.
+
+    Attributes:
+        name: of the source.
+        rows: the data.
+        order: how the rows are walked over.
+        packs: which of them share a row; None for a row each.
+        per_step: how many rows, or packs of them, an item takes.
+    """
 
     name: str
     rows: Rows
-    per_step: int
+    order: Order
+    packs: Packs | None = None
+    per_step: int = 0
 
 
 def split_rows(batch_size: int, *, spatial_ratio: float) -> tuple[int, int]:
@@ -52,13 +63,13 @@ def split_rows(batch_size: int, *, spatial_ratio: float) -> tuple[int, int]:
 
 
 class StepBatches(torch.utils.data.Dataset[dict[str, Batch]]):
-    """The batches of a training run, one a step, keyed by source name.
+    """The batches of a training run, keyed by source name.
 
     Args:
         sources: what is mixed; each must hold at least one row.
         collator: builds the batches.
         transforms: run on robot samples, augmenting.
-        num_steps: length of the run.
+        num_items: batches of the run, over all its processes.
         seed: of order and augmentation.
 
     Raises:
@@ -71,7 +82,7 @@ class StepBatches(torch.utils.data.Dataset[dict[str, Batch]]):
         *,
         collator: Collator,
         transforms: Sequence[Transform] = (),
-        num_steps: int,
+        num_items: int,
         seed: int,
     ) -> None:
         self.sources = [source for source in sources if source.per_step > 0]
@@ -81,27 +92,24 @@ class StepBatches(torch.utils.data.Dataset[dict[str, Batch]]):
             if len(source.rows) == 0:
                 raise ValueError(f"the {source.name} data is empty: make some with `vst-vla demos` or `vst-vla qa`")
         self.collator, self.transforms = collator, list(transforms)
-        self.num_steps, self.seed = num_steps, seed
+        self.num_items, self.seed = num_items, seed
 
     def __len__(self) -> int:
-        return self.num_steps
+        return self.num_items
 
-    def __getitem__(self, step: int) -> dict[str, Batch]:
-        """The batch of one step: {source name: batch}."""
-        return {source.name: self._batch(source, number, step) for number, source in enumerate(self.sources)}
+    def __getitem__(self, item: int) -> dict[str, Batch]:
+        """One item: {source name: batch}."""
+        return {source.name: self._batch(source, number, item) for number, source in enumerate(self.sources)}
 
-    def _batch(self, source: Source, number: int, step: int) -> Batch:
-        count = len(source.rows)
-        places = step * source.per_step + np.arange(source.per_step)
-        picks = [int(_order(count, self.seed, number, int(p // count))[p % count]) for p in places]
-        rows = [source.rows[pick] for pick in picks]
+    def _batch(self, source: Source, number: int, item: int) -> Batch:
+        start, stop = item * source.per_step, (item + 1) * source.per_step
+        if source.packs is not None:
+            assert isinstance(source.rows, Conversations)
+            picks = [row for pack in range(start, stop) for row in source.packs[pack]]
+            records = [source.rows.get(row) for row in picks]
+            return self.collator.pack([record for record in records if record is not None])
+        rows = [source.rows[int(row)] for row in source.order.rows(start, stop)]
         if source.name != ROBOT:
             return self.collator.questions(rows)
-        rng = np.random.default_rng([self.seed, number, step])
+        rng = np.random.default_rng([self.seed, number, item])
         return self.collator.robot([apply(self.transforms, row, rng=rng) for row in rows])
-
-
-@lru_cache(maxsize=8)
-def _order(count: int, seed: int, source: int, epoch: int) -> Array:
-    """The order in which an epoch walks through a source's rows, each once."""
-    return np.random.default_rng([seed, source, epoch, 7]).permutation(count)

@@ -20,6 +20,7 @@ import json
 import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from PIL import Image
 from vst_vla.vla.contracts import Array
 from vst_vla.vla.data.boxes import parse_boxes
 from vst_vla.vla.data.record_files import COLUMNS, SCHEMA, Record, Skipped, index_groups, list_files, read_group
-from vst_vla.vla.data.videos import mark_frames, read_frames
+from vst_vla.vla.data.videos import frame_sizes, mark_frames, read_frames
 from vst_vla.vla.files import replacing_file
 from vst_vla.vla.fov import BOX_TYPE
 from vst_vla.vla.prompt import record_messages
@@ -119,6 +120,10 @@ class SpatialRecords(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         return (self[i] for i in range(len(self)))
 
+    def get(self, index: int, *, pixels: bool = True) -> Record | None:
+        """The record at `index`, as `decode` gives it; None, counted and logged, where the row cannot be used."""
+        return self._record(self._rows[index], pixels=pixels)
+
     def texts(self) -> Iterator[str]:
         """Every turn's text, for training a tokenizer; no picture is decoded."""
         for row in self._rows:
@@ -145,10 +150,10 @@ class SpatialRecords(Sequence[Record]):
         offset = row - self._groups.starts[slot]
         return {name: table.column(name)[offset].as_py() for name in COLUMNS}
 
-    def _record(self, row: int) -> Record | None:
+    def _record(self, row: int, *, pixels: bool = True) -> Record | None:
         """The row decoded; None, counted and logged at the first refusal, when it cannot be."""
         try:
-            return decode(self._raw(row))
+            return decode(self._raw(row), pixels=pixels)
         except ValueError as error:
             self._skip(row, str(error))
             return None
@@ -161,8 +166,12 @@ class SpatialRecords(Sequence[Record]):
             log.warning("skipping row %d of %s: %s (%d skipped)", entry.row, entry.file, reason, len(self.skipped))
 
 
-def decode(raw: Mapping[str, Any]) -> Record:
+def decode(raw: Mapping[str, Any], *, pixels: bool = True) -> Record:
     """One row as stored -> the record that `SpatialRecords` yields.
+
+    Args:
+        raw: the row.
+        pixels: False puts (H, W) in the place of each picture, read from its header without decoding it.
 
     Raises:
         ValueError: naming the row's id and what is wrong with it: its turns or speakers, a picture or video that cannot
@@ -177,7 +186,7 @@ def decode(raw: Mapping[str, Any]) -> Record:
     raw = {**raw, "type": kind, "meta_info": _meta(raw["meta_info"], name)}
     if BOX_TYPE in kind:
         _check_boxes(turns, name)
-    record = _decode_video(raw, name) if VIDEO_TYPE in kind else _decode_pictures(raw, name)
+    record = (_decode_video if VIDEO_TYPE in kind else _decode_pictures)(raw, name, pixels=pixels)
     record_messages(record)  # refuses what no prompt can be made of
     return record
 
@@ -211,17 +220,18 @@ def _check_boxes(turns: Sequence[Mapping[str, str]], name: str) -> None:
                 raise ValueError(f"record '{name}' has {error}") from error
 
 
-def _decode_pictures(raw: Record, name: str) -> Record:
-    images = [] if raw["type"] == "text" else [decode_picture(image, name=name) for image in raw["images"] or []]
+def _decode_pictures(raw: Record, name: str, *, pixels: bool) -> Record:
+    read = decode_picture if pixels else picture_size
+    images = [] if raw["type"] == "text" else [read(image, name=name) for image in raw["images"] or []]
     return {**raw, "images": images}
 
 
-def _decode_video(raw: Record, name: str) -> Record:
+def _decode_video(raw: Record, name: str, *, pixels: bool) -> Record:
     files = [_bytes(video, name) for video in raw["images"] or []]
     if not files:
         raise ValueError(f"record '{name}' is of type '{raw['type']}' but carries no video")
     try:
-        videos = [read_frames(data) for data in files]
+        videos: list[Any] = [read_frames(data) if pixels else frame_sizes(data) for data in files]
         turns = mark_frames(raw["conversations"], num_frames=[len(frames) for frames in videos])
     except ValueError as error:
         raise ValueError(f"record '{name}' has {error}") from error
@@ -237,10 +247,22 @@ def _bytes(entry: Mapping[str, Any] | None, name: str) -> bytes:
 
 def decode_picture(image: Mapping[str, Any] | None, *, name: str) -> Array:
     """A stored picture (H,W,3) uint8 of record `name`. Raises ValueError when it cannot be decoded."""
+    with _opened(image, name) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def picture_size(image: Mapping[str, Any] | None, *, name: str) -> tuple[int, int]:
+    """(H, W) of a stored picture of record `name`, from its header. Raises ValueError when there is none."""
+    with _opened(image, name) as opened:
+        return opened.height, opened.width
+
+
+@contextmanager
+def _opened(image: Mapping[str, Any] | None, name: str) -> Iterator[Image.Image]:
     data = _bytes(image, name)
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            return np.asarray(opened.convert("RGB"))
+            yield opened
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"record '{name}' has a picture that cannot be decoded ({type(error).__name__})") from error
 

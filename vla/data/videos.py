@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import av
@@ -26,15 +28,31 @@ def read_frames(data: bytes, *, max_frames: int = MAX_FRAMES) -> list[Array]:
     Raises:
         ValueError: it cannot be decoded, or holds no picture.
     """
-    try:
-        with av.open(io.BytesIO(data), "r") as container:
-            frames = list(container.decode(video=0))
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"a video that cannot be decoded ({type(error).__name__})") from error
+    with _opened(data) as container:
+        frames = list(container.decode(video=0))
     if not frames:
         raise ValueError("a video without a picture")
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), max_frames)).round().astype(int))
     return [frames[int(place)].to_ndarray(format="rgb24") for place in chosen]
+
+
+def frame_sizes(data: bytes, *, max_frames: int = MAX_FRAMES) -> list[tuple[int, int]]:
+    """(H, W) of each picture that `read_frames` gives, without decoding one. Raises ValueError as `read_frames`."""
+    with _opened(data) as container:
+        count = sum(1 for packet in container.demux(video=0) if packet.size)
+        size = container.streams.video[0].height, container.streams.video[0].width
+    if not count:
+        raise ValueError("a video without a picture")
+    return [size] * min(count, max_frames)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[av.container.InputContainer]:
+    try:
+        with av.open(io.BytesIO(data), "r") as container:
+            yield container
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"a video that cannot be decoded ({type(error).__name__})") from error
 
 
 def mark_frames(turns: list[dict[str, Any]], *, num_frames: list[int]) -> list[dict[str, Any]]:

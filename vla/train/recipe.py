@@ -16,15 +16,20 @@ class Recipe:
 
     Attributes:
         name: of the recipe, stored in the checkpoint.
-        steps: optimiser steps.
-        batch_size: rows a step and process, robot and spatial together.
+        steps: optimiser steps; None for as many as `epochs` take.
+        epochs: passes over the data, or over the first set of conversations by weight, where `steps` is None.
+        batch_size: rows of a step, robot and spatial together, over all processes; packs of them when packing.
+        micro_batch: rows, or packs, that a process computes at once; 0 for all of its share of a step.
+        pack_tokens: conversations are packed into rows of at most so many tokens, without padding; 0 pads them. For
+            runs on conversations alone.
         spatial_ratio: share of those rows that are spatial questions, in a policy run.
         spatial_weight: factor on their loss.
         optimizer: adamw, or muon for transformers that start from random weights (`train.optimizer`).
         learning_rate: peak; cosine decay to zero after a linear rise.
         warmup: share of the steps that the rise takes.
         vision_lr_ratio: the vision tower's learning rate over that of the rest.
-        lora_rank: low-rank adapters on the language model instead of full training; 0 for none.
+        lora_rank: low-rank adapters instead of full training; 0 for none.
+        lora_parts: backbone parts that get them, out of vision, merger, language.
         freeze: backbone parts that are not trained, out of vision, merger, language.
         bf16: bfloat16 arithmetic (GPUs).
         gradient_checkpointing: less memory for about a third more time.
@@ -39,9 +44,12 @@ class Recipe:
     """
 
     name: str
-    steps: int
+    steps: int | None
     batch_size: int
     learning_rate: float
+    epochs: float = 1.0
+    micro_batch: int = 0
+    pack_tokens: int = 0
     optimizer: str = ADAMW
     spatial_ratio: float = 0.25
     spatial_weight: float = 1.0
@@ -50,6 +58,7 @@ class Recipe:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     lora_rank: int = 0
+    lora_parts: tuple[str, ...] = ("language",)
     freeze: tuple[str, ...] = ()
     bf16: bool = False
     gradient_checkpointing: bool = False
@@ -66,13 +75,29 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "save_every", "log_every"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected at least 1")
+        if self.epochs <= 0:
+            raise ValueError(f"recipe.epochs is {self.epochs}, expected more than 0")
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("recipe.optimizer", self.optimizer, OPTIMIZERS)
         if self.image_size % 28:
             low = self.image_size // 28 * 28
             raise ValueError(f"recipe.image_size {self.image_size} is no multiple of 28: try {low} or {low + 28}")
+
+    def split(self, num_processes: int) -> tuple[int, int]:
+        """Rows (or packs) that a process computes at once, and how many times it does so in a step.
+
+        Raises:
+            ValueError: `batch_size` does not come out even.
+        """
+        micro = self.micro_batch or max(1, self.batch_size // num_processes)
+        if self.batch_size % (micro * num_processes):
+            raise ValueError(
+                f"recipe.batch_size={self.batch_size} is no multiple of {num_processes} processes times {micro} rows: "
+                "change recipe.batch_size or recipe.micro_batch"
+            )
+        return micro, self.batch_size // (micro * num_processes)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
@@ -81,5 +106,5 @@ class Recipe:
         for key in values:
             if key not in known:
                 raise unknown_name("recipe setting", key, sorted(known))
-        values = dict(values, freeze=tuple(values.get("freeze", ())))
+        values = values | {key: tuple(values[key]) for key in ("freeze", "lora_parts") if key in values}
         return cls(**(values | {"augmentation": Augmentation(**values.get("augmentation", {}))}))

@@ -17,10 +17,9 @@ from typing import Any
 
 from datasets import Dataset, Image, List
 
-from vst_vla.vla.data.questions import fit_picture
 from vst_vla.vla.data.records import encode_png
 from vst_vla.vla.data.rl_records import read_rl_records
-from vst_vla.vla.fov import BOX_TYPE, FovTarget, unify_record
+from vst_vla.vla.fov import BOX_TYPE, FovTarget, fit_picture, unify_record
 from vst_vla.vla.prompt import record_messages
 from vst_vla.vla.tasks.boxes import Boxes
 from vst_vla.vla.tasks.judge import make_judge

@@ -1,7 +1,8 @@
 """The one training loop: transformers' Trainer with this package's loss, parameter groups and checkpoints.
 
 Spatial tuning, co-trained policies and later stages all run through it; Accelerate underneath gives mixed precision,
-several GPUs, FSDP and resuming.
+several GPUs, FSDP and resuming. A step's loss on conversations is the mean over all tokens that are to be predicted in
+it, however they are divided into micro-batches and processes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from transformers import Trainer
 
 from vst_vla.vla.data.collate import Batch
 from vst_vla.vla.data.parcel import Parcel, pack
+from vst_vla.vla.prompt import IGNORED
 from vst_vla.vla.train.optimizer import ADAMW, make_optimizer, parameter_groups
 
 STATE_FILE = "trainer_state.json"
@@ -28,7 +30,7 @@ PARCEL = "parcel"  # Trainer wants a mapping
 
 
 class VLATrainer(Trainer):
-    """Trainer over `mixture.StepBatches`: one dataset item is one step's batches, keyed by source.
+    """Trainer over `mixture.StepBatches`: one dataset item is what a process computes at once, keyed by source.
 
     Args:
         weights: factor on each source's loss; 1 where not given.
@@ -53,24 +55,54 @@ class VLATrainer(Trainer):
         return_outputs: bool = False,  # noqa: FBT001, FBT002 - transformers' signature
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Weighted sum of every source's loss; each source's own metrics go to the log."""
+        """Weighted sum of every source's loss; each source's own metrics go to the log.
+
+        `num_items_in_batch` is what `get_batch_samples` counted.
+        """
         total = torch.zeros((), device=self.args.device)
         for name, batch in inputs[PARCEL].unpack().items():
             output = model(**batch)
-            total = total + self._weights.get(name, 1.0) * output["loss"]
+            share = 1.0 if num_items_in_batch is None else self._share(batch, num_items_in_batch)
+            total = total + self._weights.get(name, 1.0) * share * output["loss"]
             for key, value in output.items():
-                self._metrics[f"{name}/{key}"].append(value.detach())
+                self._metrics[f"{name}/{key}"].append(share * value.detach())
         return (total, {}) if return_outputs else total
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """A step's items, and how many tokens of conversations all its processes predict; None for a single item."""
+        samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if len(samples) * self.accelerator.num_processes == 1:
+            return samples, None
+        batches = [batch for sample in samples for batch in sample[PARCEL].unpack().values()]
+        count = sum((_num_targets(batch) for batch in batches), torch.zeros((), dtype=torch.long)).to(device)
+        return samples, self.accelerator.reduce(count, reduction="sum")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the mean of every source's metrics since the last line; stops the run when the loss is not a number."""
-        for key, values in self._metrics.items():
-            logs[key] = round(torch.stack([v.float() for v in values]).mean().item(), 5)
+        logs |= self._means()
         self._metrics.clear()
-        if any(value != value for value in logs.values()):
-            bad = ", ".join(key for key, value in logs.items() if value != value)
-            raise ValueError(f"{bad} is not a number at step {self.state.global_step}: lower the learning rate")
+        self._refuse_nan(logs)
         super().log(logs, start_time)
+
+    def _means(self) -> dict[str, float]:
+        """Every source's metrics, over the processes too."""
+        if not self._metrics:
+            return {}
+        means = torch.stack([torch.stack([v.float() for v in values]).mean() for values in self._metrics.values()])
+        means = self.accelerator.reduce(means, reduction="mean")
+        return {key: round(mean, 5) for key, mean in zip(self._metrics, means.tolist(), strict=True)}
+
+    def _refuse_nan(self, values: Mapping[str, float]) -> None:
+        if any(value != value for value in values.values()):
+            bad = ", ".join(key for key, value in values.items() if value != value)
+            raise ValueError(f"{bad} is not a number at step {self.state.global_step}: lower the learning rate")
+
+    def _share(self, batch: Batch, num_targets: torch.Tensor) -> torch.Tensor | float:
+        """What makes a mean over this batch, averaged over items and processes, one over the whole step's tokens."""
+        if "slot_mask" in batch:
+            return 1.0
+        num_batches = self.current_gradient_accumulation_steps * self.accelerator.num_processes
+        return _num_targets(batch) * num_batches / num_targets
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The recipe's optimizer over groups: vision tower or not, decayed or not, a block's matrix or not."""
@@ -100,6 +132,7 @@ class VLATrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Names the folder and the way on when the disk refuses; safetensors and torch raise errors of their own."""
+        self._refuse_nan(self._means())
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -140,6 +173,12 @@ def _is_complete(checkpoint: Path) -> bool:
         return bool(json.loads((checkpoint / STATE_FILE).read_text())["global_step"])
     except (OSError, ValueError, KeyError):
         return False
+
+
+def _num_targets(batch: Batch) -> torch.Tensor:
+    """How many tokens are to be predicted; none in a robot batch."""
+    targets: torch.Tensor = batch["labels"] != IGNORED
+    return targets.sum()
 
 
 def _packed(items: list[dict[str, Batch]]) -> dict[str, Parcel]:

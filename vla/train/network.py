@@ -1,0 +1,70 @@
+"""The network of a run: a backbone made trainable as a recipe says, with a head where there are demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from vst_vla.vla.backbone import Backbone, add_lora, freeze, load_backbone, use_attention
+from vst_vla.vla.contracts import LIBERO_ACTION, LIBERO_STATE
+from vst_vla.vla.data.robot import RobotDataset
+from vst_vla.vla.model import VLAModel
+from vst_vla.vla.packing import PACKED_ATTENTION
+from vst_vla.vla.spec import ModelSpec
+from vst_vla.vla.train.recipe import Recipe
+
+
+def build_network(
+    recipe: Recipe, *, backbone: str, head: Mapping[str, Any] | None, data: RobotDataset | None, seed: int
+) -> VLAModel:
+    """The network before its first step.
+
+    Args:
+        recipe: which parts are trained, by adapters or whole, in what precision.
+        backbone: a name or folder, see `load_backbone`.
+        head: the action head's configuration; used with `data`.
+        data: demonstrations; None for a network for conversations only.
+        seed: of the tiny backbone's weights.
+
+    Raises:
+        ValueError: as `load_backbone`, `add_lora` and `freeze`.
+    """
+    loaded = load_backbone(backbone, seed=seed, dtype=torch.float32)
+    if recipe.lora_rank:
+        add_lora(loaded, rank=recipe.lora_rank, alpha=2.0 * recipe.lora_rank, parts=recipe.lora_parts)
+    freeze(loaded, parts=recipe.freeze)
+    if recipe.bf16:
+        _halve_frozen(loaded)
+    if recipe.pack_tokens:
+        use_attention(loaded.model, PACKED_ATTENTION)
+    if data is None:
+        return VLAModel(loaded)
+    assert head is not None
+    spec = ModelSpec(
+        head=dict(head),
+        state=LIBERO_STATE,
+        action=LIBERO_ACTION,
+        image_keys=data.image_keys,
+        image_size=recipe.image_size,
+        crop=recipe.crop,
+        backbone=loaded.name,
+        revision=loaded.revision,
+        recipe=recipe.name,
+    )
+    return VLAModel(loaded, spec=spec, norm_stats=data.norm_stats)
+
+
+def halve_weights(model: VLAModel) -> None:
+    """The backbone's weights in bfloat16, as the released checkpoints have them; adapters, not yet folded in, stay."""
+    for name, parameter in model.vlm.named_parameters():
+        if ".lora_" not in name:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def _halve_frozen(backbone: Backbone) -> None:
+    """Half the memory for weights that never change; those that do stay in float32, where small steps are not lost."""
+    for parameter in backbone.model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
