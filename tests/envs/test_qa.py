@@ -339,17 +339,6 @@ def test_a_family_that_no_scene_allows_is_given_up(monkeypatch):
     stage.close()
 
 
-def test_other_families_take_the_place_of_one_that_no_scene_allows(tmp_path, capsys):
-    three = ["mixture.mi_detection=1", "mixture.detection=1", "mixture.grounding=1"]  # the first needs several views
-    few = ["task_ids=[0]", "num_items=9", "num_workers=1", "image_size=64", "cameras=[agentview]", "extra_views=0"]
-    qa_script.main([f"out={tmp_path / 'out'}", *three, *few, "families=[mi_detection,detection,grounding]"])
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["handed_on"] == {"mi_detection": 3}
-    assert manifest["counts"]["family"] == {"detection": 5, "grounding": 4}
-    assert manifest["num_items"] == 9
-    assert "others took the place of 3 mi_detection" in capsys.readouterr().out
-
-
 @dataclasses.dataclass(frozen=True)
 class Barren:
     """A family that finds nothing."""

@@ -1,9 +1,11 @@
-"""Scenes with nothing to see: every family of objects gives no item, and a dataset of them ends with a plain error."""
+"""Scenes with nothing to see: families give no item, others take their place, and where none can, a plain error."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from vst_vla.envs.qa.base import Clip, takes_clips
 from vst_vla.envs.qa.interview import BARREN_SCENES, Interview
 from vst_vla.envs.qa.plan import QASettings, Shard
 from vst_vla.envs.qa.stage import Shot, Stage
+from vst_vla.scripts import qa as qa_script
 from vst_vla.vla.contracts import SceneState
 
 pytestmark = pytest.mark.sim
@@ -75,3 +78,16 @@ def test_a_dataset_of_such_scenes_ends_with_one_line(stage: BlindStage) -> None:
         list(Interview(SETTINGS, shard, stage=stage).run())
     assert "\n" not in str(info.value)
     assert stage.times_asked == BARREN_SCENES
+
+
+def test_other_families_take_the_place_of_one_that_no_scene_allows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = ["mixture.mi_detection=1", "mixture.detection=1", "mixture.grounding=1"]  # the first needs several views
+    few = ["task_ids=[0]", "num_items=9", "num_workers=1", "image_size=64", "cameras=[agentview]", "extra_views=0"]
+    qa_script.main([f"out={tmp_path / 'out'}", *three, *few, "families=[mi_detection,detection,grounding]"])
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["handed_on"] == {"mi_detection": 3}
+    assert manifest["counts"]["family"] == {"detection": 5, "grounding": 4}
+    assert manifest["num_items"] == 9
+    assert "others took the place of 3 mi_detection" in capsys.readouterr().out
