@@ -18,6 +18,7 @@ RANGES = {
     "turnoff": "default_turnoff_ranges",
 }
 """The predicates about joints, and where LIBERO's articulated objects say what they mean."""
+AJAR = 0.006  # m that a drawer may stay short of its stop
 _HINGE = 3  # mujoco.mjtJoint.mjJNT_HINGE
 
 
@@ -47,13 +48,15 @@ class Joint:
 def wanted_joint(simulator: Simulator, target: str, *, predicate: str) -> Joint:
     """The joint to move so that `predicate(target)` holds: the first one that LIBERO would not count yet.
 
+    Where it holds already, the wanted way leads on to the joint's limit.
+
     Args:
         simulator: the scene.
         target: a fixture, such as `flat_stove_1`, or a region that moves, such as `wooden_cabinet_1_top_region`.
         predicate: a key of `RANGES`.
     """
     low, high = wanted_range(simulator, target, predicate=predicate)
-    joints = [_read(simulator, name, toward=(low + high) / 2) for name in joint_names(simulator, target)]
+    joints = [_read(simulator, name, wanted=(low, high)) for name in joint_names(simulator, target)]
     return next((joint for joint in joints if not low <= joint.value <= high), joints[0])
 
 
@@ -82,6 +85,12 @@ def wanted_range(simulator: Simulator, target: str, *, predicate: str) -> tuple[
     return float(min(limits)), float(max(limits))
 
 
+def is_ajar(simulator: Simulator, target: str) -> bool:
+    """Whether a drawer that LIBERO calls open comes out further; False for a door."""
+    joint = wanted_joint(simulator, target, predicate="open")
+    return not joint.hinge and joint.rest > AJAR
+
+
 def moving_boxes(simulator: Simulator, joint: Joint) -> list[Box]:
     """The boxes of the collision geoms of the part that a joint moves."""
     return geom_boxes(simulator, collision_geoms(simulator, joint.body))
@@ -108,12 +117,16 @@ def turned(axis: Array, angle: float) -> Array:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
 
 
-def _read(simulator: Simulator, name: str, *, toward: float) -> Joint:
+def _read(simulator: Simulator, name: str, *, wanted: tuple[float, float]) -> Joint:
     model, data = simulator.sim.model, simulator.sim.data
     index = model.joint_name2id(name)
     value = float(data.get_joint_qpos(name))
-    sign = 1.0 if toward > value else -1.0
     low, high = model.jnt_range[index]
+    toward = sum(wanted) / 2
+    if wanted[0] <= value <= wanted[1]:
+        sign = 1.0 if high - toward < toward - low else -1.0
+    else:
+        sign = 1.0 if toward > value else -1.0
     return Joint(
         name=name,
         body=int(model.jnt_bodyid[index]),

@@ -10,16 +10,18 @@ from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.simulator import Simulator
 from vst_vla.policies.expert.geometry import box_of
 from vst_vla.policies.expert.goal import Goal, parse_goals
-from vst_vla.policies.expert.planner import plan_steps
+from vst_vla.policies.expert.planner import WIDEN, plan_steps
 from vst_vla.policies.expert.skills import Skill
 from vst_vla.policies.expert.skills.pick_place import PickPlace
 from vst_vla.policies.expert.skills.pull import Pull
 from vst_vla.policies.expert.skills.push_shut import PushShut
 from vst_vla.policies.expert.skills.slide import Slide, is_flat
 from vst_vla.policies.expert.skills.turn import Turn
+from vst_vla.policies.expert.skills.widen import Widen
 from vst_vla.vla.contracts import LIBERO_ACTION, STILL_ACTION, ActionSpec, Array, Observation
 
 _MAKERS: dict[str, Callable[[Simulator, Goal], Skill]] = {
+    WIDEN: lambda simulator, goal: Widen(target=goal.arguments[0]),
     "in": lambda simulator, goal: PickPlace(item=goal.arguments[0], target=goal.arguments[1], relation="in"),
     "on": lambda simulator, goal: _put_on(simulator, item=goal.arguments[0], target=goal.arguments[1]),
     "open": lambda simulator, goal: Pull(target=goal.arguments[0]),
@@ -27,7 +29,7 @@ _MAKERS: dict[str, Callable[[Simulator, Goal], Skill]] = {
     "turnon": lambda simulator, goal: Turn(target=goal.arguments[0], predicate="turnon"),
     "turnoff": lambda simulator, goal: Turn(target=goal.arguments[0], predicate="turnoff"),
 }
-"""What makes the skill that reaches a BDDL predicate."""
+"""What makes the skill that reaches a predicate, BDDL's or the planner's own."""
 
 
 class Expert:
@@ -40,7 +42,7 @@ class Expert:
     """
 
     def __init__(self, simulator: Simulator) -> None:
-        goals = parse_goals(simulator.goal, predicates=list(_MAKERS))
+        goals = parse_goals(simulator.goal, predicates=[name for name in _MAKERS if name != WIDEN])
         self._steps = [
             (step, _MAKERS[step.goal.predicate](simulator, step.goal)) for step in plan_steps(simulator, goals)
         ]

@@ -1,7 +1,7 @@
 """A task's goal as steps in an order in which they can be reached, with what they need first.
 
-Drawers and doors are opened before anything goes in, and closed when everything is in; what carries something else is
-placed before it. The steps are looked at anew all the time, so what came undone is repaired.
+Drawers and doors are opened wide before anything goes in, and closed when everything is in; what carries something else
+is placed before it. The steps are looked at anew all the time, so what came undone is repaired.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from vst_vla.envs.simulator import Simulator
-from vst_vla.policies.expert.articulation import RANGES, joint_names, wanted_range
+from vst_vla.policies.expert.articulation import RANGES, is_ajar, joint_names, wanted_range
 from vst_vla.policies.expert.goal import PLACEMENTS, Goal
 from vst_vla.vla.contracts import unknown_name
 
 _RANKS = {"turnon": 1, "turnoff": 1, "open": 2, "in": 3, "on": 3}
 _CLOSE_EMPTY, _CLOSE_FILLED = 0, 4
 """A drawer into which nothing goes is closed first, so that it is in nobody's way."""
+WIDEN = "widen"
+"""The expert's own predicate: a drawer is out as far as it goes, since what is above it leaves little room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +54,24 @@ def plan_steps(simulator: Simulator, goals: Sequence[Goal]) -> list[Step]:
         if goal.predicate in RANGES:
             wanted_range(simulator, goal.arguments[0], predicate=goal.predicate)
     lids = {goal: lid_of(simulator, goal.arguments[1]) for goal in goals if goal.predicate == "in"}
-    return steps_to(goals, lids={goal: lid for goal, lid in lids.items() if lid is not None})
+    known = {goal: lid for goal, lid in lids.items() if lid is not None}
+    ajar = {lid for lid in known.values() if simulator.holds(("open", lid)) and is_ajar(simulator, lid)}
+    return steps_to(goals, lids=known, ajar=ajar)
 
 
-def steps_to(goals: Sequence[Goal], *, lids: Mapping[Goal, str]) -> list[Step]:
+def steps_to(goals: Sequence[Goal], *, lids: Mapping[Goal, str], ajar: Collection[str] = ()) -> list[Step]:
     """The steps in their order, with an opening before each placement that needs one.
 
     Args:
         goals: the conjunction.
         lids: what has to be open for a placement: a drawer, or a fixture with a door.
+        ajar: those that are open, though not to their stop; what is opened here is opened wide anyway.
     """
     steps: list[Step] = []
     for goal in order(goals, filled=set(lids.values())):
         if goal in lids:
-            steps.append(Step(goal=Goal(predicate="open", arguments=(lids[goal],)), serves=goal))
+            names = ("open", WIDEN) if lids[goal] in ajar else ("open",)
+            steps += [Step(goal=Goal(predicate=name, arguments=(lids[goal],)), serves=goal) for name in names]
         steps.append(Step(goal=goal))
     return steps
 
@@ -113,4 +119,6 @@ def _can(simulator: Simulator, name: str, predicate: str) -> bool:
 
 
 def _holds(simulator: Simulator, goal: Goal) -> bool:
+    if goal.predicate == WIDEN:
+        return not is_ajar(simulator, goal.arguments[0])
     return simulator.holds((goal.predicate, *goal.arguments))

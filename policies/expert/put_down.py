@@ -9,12 +9,15 @@ import numpy as np
 
 from vst_vla.policies.expert.grasp import HOME_HEADING, Grasp, distinct
 from vst_vla.policies.expert.handroom import HandRoom, axes_of
+from vst_vla.policies.expert.heights import heights, heights_of
 from vst_vla.policies.expert.motion import pointing_down
 from vst_vla.policies.expert.rest import Rest, find_rests
 from vst_vla.policies.expert.situation import Situation
 from vst_vla.vla.contracts import Array
 
 MOST_GRASPS, MOST_RESTS = 24, 60
+FINE, FINE_STEP = 0.001, 0.004  # m, cells and positions of the second look at a spot without room
+TIGHT_GAPS = (0.004, 0.001)  # m kept to walls then
 RELEASE_ROOM = 0.006  # m kept between the hand and everything when it opens
 DROP_COST = 10.0  # per m that the object has to fall, because the hand fits no lower
 FARTHEST_TURN = 1.9  # rad from the start pose's heading that the wrist can be turned
@@ -33,15 +36,8 @@ class Way:
 
 
 def put_down(seen: Situation, grasps: Sequence[Grasp]) -> Way:
-    """The best pair of a grasp and a place."""
-    rests = find_rests(
-        seen.shape,
-        seen.around,
-        seen.spot,
-        origin=seen.origin,
-        turns=_turns(seen.rotation, seen.spot.rotation),
-        apart=_half_widths(seen) if seen.shared else None,
-    )[:MOST_RESTS]
+    """The best pair of a grasp and a place; over the spot's middle when there is no place."""
+    rests = _rests(seen) or _tight_rests(seen) or [Rest(origin=seen.spot.middle, turn=0.0, cost=0.0)]
     room = HandRoom(seen.around, extra=RELEASE_ROOM)
     pairs = [
         (_cost(grasp, rest, float(drop)), number, grasp, rest, float(drop))
@@ -56,6 +52,25 @@ def put_down(seen: Situation, grasps: Sequence[Grasp]) -> Way:
         origin=np.add(rest.origin, (0.0, 0.0, drop)),
         slide=np.zeros(3),
     )
+
+
+def _rests(seen: Situation) -> list[Rest]:
+    turns = _turns(seen.rotation, seen.spot.rotation)
+    apart = _half_widths(seen) if seen.shared else None
+    rests = find_rests(seen.shape, seen.around, seen.spot, origin=seen.origin, turns=turns, apart=apart)
+    return rests[:MOST_RESTS]
+
+
+def _tight_rests(seen: Situation) -> list[Rest]:
+    """As `_rests`, on a finer map and as it is turned now: a bowl between a drawer's front and the handles above it."""
+    positions, shape = seen.spot.positions(step=FINE_STEP), heights_of(seen.boxes, pitch=FINE)
+    reach = np.abs(shape.cells() - seen.origin[:2]).max() + TIGHT_GAPS[0]
+    around = heights(seen.others, low=positions.min(axis=0) - reach, high=positions.max(axis=0) + reach, pitch=FINE)
+    found = (
+        find_rests(shape, around, seen.spot, origin=seen.origin, turns=[0.0], apart=None, gap=gap, step=FINE_STEP)
+        for gap in TIGHT_GAPS
+    )
+    return next((rests[:MOST_RESTS] for rests in found if rests), [])
 
 
 def _cost(grasp: Grasp, rest: Rest, drop: float) -> float:

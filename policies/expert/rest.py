@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vst_vla.policies.expert.heights import Heights
-from vst_vla.policies.expert.spot import Spot
+from vst_vla.policies.expert.spot import STEP, Spot
 from vst_vla.vla.contracts import Array
 
 GAP = 0.006  # m kept to walls beside the object
@@ -27,9 +27,17 @@ class Rest:
 
 
 def find_rests(
-    item: Heights, around: Heights, spot: Spot, *, origin: Array, turns: Sequence[float], apart: Array | None
+    item: Heights,
+    around: Heights,
+    spot: Spot,
+    *,
+    origin: Array,
+    turns: Sequence[float],
+    apart: Array | None,
+    gap: float = GAP,
+    step: float = STEP,
 ) -> list[Rest]:
-    """Poses in which the spot's condition holds, or, when there is none, the one nearest to its middle.
+    """Poses in which the spot's condition holds, best first; empty when there is none.
 
     Args:
         item: the object where it is now.
@@ -38,13 +46,15 @@ def find_rests(
         origin: (3,) m, the origin of the object's body now.
         turns: rotations to try, rad.
         apart: (2,) half-widths in m of another such object that has to find room on the spot as well.
+        gap: m kept to everything beside the object.
+        step: m between the positions that are tried.
     """
-    scene, positions = around.widened(GAP), spot.positions()
+    scene, positions = around.widened(gap), spot.positions(step=step)
     points, under = item.cells(step=2) - origin[:2], item.undersides(step=2) - origin[2]
     rests = []
     for turn in turns:
         turned = points @ _plane_rotation(turn).T
-        height = (scene.top_at(positions[:, None] + turned) - under).max(axis=1)
+        height = np.array([(scene.top_at(position + turned) - under).max() for position in positions])
         origins = np.column_stack([positions, height])
         away = np.linalg.norm(positions - spot.middle[:2], axis=1)
         good = spot.holds(origins)
@@ -54,7 +64,7 @@ def find_rests(
             continue
         cost = DEEP * height + AWAY * away + TURNED * abs(turn)
         rests += [Rest(origin=origins[i], turn=turn, cost=float(cost[i])) for i in np.flatnonzero(good)]
-    return sorted(rests, key=lambda rest: rest.cost) or [Rest(origin=spot.middle, turn=0.0, cost=0.0)]
+    return sorted(rests, key=lambda rest: rest.cost)
 
 
 def _leaves_room(offsets: Array, half: Array) -> Array:

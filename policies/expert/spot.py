@@ -17,7 +17,7 @@ INSIDE = 0.8  # share of a region that is used
 ON_REGION = (-0.005, 0.10)  # m above the region's upper face, as in LIBERO's SiteObject.under
 BELOW_REGION = 0.01  # m, as in LIBERO's SiteObject.in_box
 STEP = 0.008  # m between the positions that are tried
-MOST_STEPS = 12  # to either side of the middle
+FARTHEST = 0.096  # m to either side of the middle
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,11 +29,11 @@ class Spot:
     rotation: Array  # (3,3) as LIBERO applies it: to a difference of positions
     relation: Relation
 
-    def positions(self) -> Array:
-        """A grid (N,2) of horizontal positions that covers the spot."""
+    def positions(self, *, step: float = STEP) -> Array:
+        """A grid (N,2) of horizontal positions, `step` m apart, that covers the spot."""
         reach = self.half[:2] if self.relation == "in" else np.abs(self.rotation[:, :2].T) @ self.half
-        steps = np.minimum(MOST_STEPS, (reach / STEP).astype(int))
-        x, y = (STEP * np.arange(-n, n + 1) for n in steps)
+        steps = (np.minimum(FARTHEST, reach) / step).astype(int)
+        x, y = (step * np.arange(-n, n + 1) for n in steps)
         return np.asarray(self.middle[:2] + np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2))
 
     def holds(self, origins: Array) -> Array:

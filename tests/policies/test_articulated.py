@@ -11,14 +11,17 @@ import pytest
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.suites import get_task, num_tasks
 from vst_vla.policies.demo_episode import disturb
-from vst_vla.policies.expert.articulation import handle_of, joint_names, turned, wanted_joint, wanted_range
+from vst_vla.policies.expert.articulation import handle_of, is_ajar, joint_names, turned, wanted_joint, wanted_range
 from vst_vla.policies.expert.clearance import Pose, grip_rotation, hand_boxes, overlap
 from vst_vla.policies.expert.expert import Expert
-from vst_vla.policies.expert.geometry import Box, box_of
+from vst_vla.policies.expert.geometry import Box, box_of, region_center
 from vst_vla.policies.expert.skills.pull import Phase, Pull
+from vst_vla.policies.expert.skills.push_shut import PushShut, contents_of
 from vst_vla.policies.expert.skills.slide import is_flat
+from vst_vla.policies.expert.skills.widen import Widen
 
 TOP, MIDDLE = "wooden_cabinet_1_top_region", "wooden_cabinet_1_middle_region"
+BOTTOM = "white_cabinet_1_bottom_region"
 JOINT = "wooden_cabinet_1_middle_level"
 pytestmark = pytest.mark.sim
 
@@ -140,6 +143,44 @@ def test_the_hand_takes_the_handle_again_when_the_drawer_jumps_away(kitchen: Lib
     assert skill.attempts == 2
 
 
+@pytest.fixture(scope="module")
+def drawer(has_full_assets: bool) -> Iterator[LiberoEnv]:
+    """A cabinet whose bottom drawer is open, though not to its stop, below the handles of the others."""
+    if not has_full_assets:
+        pytest.skip("needs LIBERO's assets")
+    with made("libero_10", "put_the_black_bowl_in_the_bottom_drawer") as env:
+        yield env
+
+
+def test_a_drawer_is_pushed_out_to_its_stop_from_inside(drawer: LiberoEnv) -> None:
+    drawer.reset(options={"init_state": 0})
+    simulator, skill = drawer.simulator, Widen(target=BOTTOM)
+    assert is_ajar(simulator, BOTTOM)
+    while is_ajar(simulator, BOTTOM) or skill.busy:
+        _, _, _, truncated, info = drawer.step(skill.act(simulator))
+        assert not truncated
+    assert skill.attempts == 1
+    assert info["num_steps"] <= 70
+    assert simulator.holds(("open", BOTTOM))
+
+
+def test_a_drawer_is_shut_with_what_lies_in_it(drawer: LiberoEnv) -> None:
+    drawer.reset(options={"init_state": 1})
+    simulator, bowl = drawer.simulator, "akita_black_bowl_1"
+    joint = simulator.problem.get_object(bowl).joints[0]
+    pose = simulator.sim.data.get_joint_qpos(joint).copy()
+    pose[:3] = region_center(simulator, BOTTOM) - (0.0, 0.0, 0.026)
+    simulator.sim.data.set_joint_qpos(joint, pose)
+    simulator.sim.forward()
+    assert simulator.problem.obj_body_id[bowl] in contents_of(simulator, BOTTOM)
+    assert not contents_of(simulator, "white_cabinet_1_middle_region")
+    skill, success = PushShut(target=BOTTOM), False
+    while not success:
+        _, _, success, truncated, info = drawer.step(skill.act(simulator))
+        assert not truncated
+    assert info["num_steps"] <= 140
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "task", "most"),
@@ -148,6 +189,7 @@ def test_the_hand_takes_the_handle_again_when_the_drawer_jumps_away(kitchen: Lib
         ("libero_goal", "open_the_top_drawer_and_put_the_bowl_inside", 230),
         ("libero_goal", "turn_on_the_stove", 110),
         ("libero_goal", "push_the_plate", 180),
+        ("libero_10", "put_the_black_bowl_in_the_bottom_drawer", 300),
         ("libero_90", "KITCHEN_SCENE4_close_the_bottom_drawer_of_the_cabinet", 90),
         ("libero_90", "KITCHEN_SCENE6_close_the_microwave", 110),
     ],

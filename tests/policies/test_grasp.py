@@ -134,6 +134,24 @@ def test_putting_down_turns_a_thing_that_fits_one_way_only() -> None:
     assert not way.slide.any()
 
 
+def test_a_thing_is_put_between_walls_that_are_hardly_wider() -> None:
+    item = [block(0, 0, half=(0.02, 0.03, 0.04))]
+    walls = [block(0.204 + side * 0.0265, 0, half=(0.004, 0.1, 0.02)) for side in (-1, 1)]  # 2.5 mm beside it
+    seen = situation(item, *walls, spot=spot_at(0.2, 0.0, 0.02, half=(0.03, 0.08, 0.015)))
+    assert not find_rests(seen.shape, seen.around, seen.spot, origin=seen.origin, turns=[0.0], apart=None)
+    way = put_down(seen, find_grasps(seen.shape, seen.around, middle=seen.middle))
+    assert way.origin[0] == pytest.approx(0.204, abs=0.003)
+    assert way.origin[2] == pytest.approx(0.0, abs=0.002)
+
+
+def test_without_any_place_a_thing_is_brought_over_the_spot() -> None:
+    item = [block(0, 0, half=(0.02, 0.03, 0.04))]
+    walls = [block(0.2 + side * 0.02, 0, half=(0.004, 0.1, 0.2)) for side in (-1, 1)]
+    seen = situation(item, *walls, spot=spot_at(0.2, 0.0, 0.05, half=(0.015, 0.08, 0.06)))
+    way = put_down(seen, find_grasps(seen.shape, seen.around, middle=seen.middle))
+    assert way.origin[:2] == pytest.approx([0.2, 0.0])
+
+
 def oven() -> list[Box]:
     sides = [block(0.2 + side * 0.13, 0.2, half=(0.01, 0.1, 0.1)) for side in (-1, 1)]
     back = block(0.2, 0.31, half=(0.14, 0.01, 0.1))

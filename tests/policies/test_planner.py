@@ -46,6 +46,9 @@ def test_a_drawer_is_opened_before_and_closed_after_what_goes_in() -> None:
     steps = steps_to(wanted, lids={wanted[1]: "drawer"})
     assert said([step.goal for step in steps]) == ["open drawer", "in bowl drawer", "on mug plate", "close drawer"]
     assert [step.serves for step in steps] == [wanted[1], None, None, None]
+    steps = steps_to(wanted, lids={wanted[1]: "drawer"}, ajar={"drawer"})
+    assert said([step.goal for step in steps[:3]]) == ["open drawer", "widen drawer", "in bowl drawer"]
+    assert [step.serves for step in steps[:3]] == [wanted[1], wanted[1], None]
 
 
 def test_a_clause_said_twice_counts_once_and_predicates_lose_their_case() -> None:
@@ -56,6 +59,7 @@ def test_a_clause_said_twice_counts_once_and_predicates_lose_their_case() -> Non
     ("clauses", "message"),
     [
         (["opn drawer"], r"no skill for opn\(drawer\): did you mean 'open'"),
+        (["widen drawer"], r"no skill for widen\(drawer\).*choices: in, on, open"),
         (["up mug"], r"no skill for up\(mug\).*choices: in, on, open"),
         (["open drawer", "close drawer"], r"open\(drawer\) and close\(drawer\) cannot both hold"),
         (["turnoff stove", "turnon stove"], "cannot both hold"),
@@ -90,6 +94,18 @@ def test_putting_into_a_closed_drawer_implies_opening_it(kitchen: LiberoEnv) -> 
     assert said([opening.goal]) == [f"open {region}"]
     assert opening.is_pending(kitchen.simulator)
     assert putting.is_pending(kitchen.simulator)
+
+
+@pytest.mark.sim
+def test_an_open_drawer_is_drawn_out_to_its_stop(kitchen: LiberoEnv) -> None:
+    simulator, joint = kitchen.simulator, "wooden_cabinet_1_top_level"
+    simulator.sim.data.set_joint_qpos(joint, -0.145)
+    simulator.sim.forward()
+    opening, widening, _ = plan_steps(simulator, goals("in akita_black_bowl_1 wooden_cabinet_1_top_region"))
+    for value, pending in ((-0.13, (True, True)), (-0.145, (False, True)), (-0.157, (False, False)), (0, (True, True))):
+        simulator.sim.data.set_joint_qpos(joint, value)
+        simulator.sim.forward()
+        assert (opening.is_pending(simulator), widening.is_pending(simulator)) == pending
 
 
 @pytest.mark.sim

@@ -27,6 +27,8 @@ EMPTY = 0.002  # m between closed fingers that hold nothing
 ABOVE = 0.01  # m beside the goal within which the object is put down
 INSIDE = 0.004  # m before its goal at which an object that is slid in is let go
 SETTLED = 0.006  # m above the goal at which it is let go
+LEVEL = 0.004  # m above or below the goal's height at which an object begins to be slid in
+SLIDE_LEAD = 0.032  # m by which the hand is asked to go ahead then, little enough to keep the height meanwhile
 RAISED = 0.04  # m by which an object is raised to be moved aside
 TURN_HEIGHT = 0.08  # m above its start from which the object is turned
 STALLED = 20  # steps of putting down after which it is let go anyway
@@ -127,10 +129,12 @@ class PickPlace:
                 self._distance = float(np.linalg.norm(before - hand.position))
                 hanging = float(hand.position[2]) - box_of(simulator, self.item).bottom
                 return over(plan.around, start=hand.position, goal=before, hanging=hanging)
+            case Phase.LOWER if plan.way.slide.any():
+                return before
             case Phase.LOWER:
                 return np.subtract(before, (0.0, 0.0, SETTLED))
             case Phase.SLIDE:
-                return hand.position + put
+                return hand.position + put * min(1.0, SLIDE_LEAD / float(np.linalg.norm(put)))
             case Phase.RETREAT if plan.way.slide.any():
                 return self._hold - plan.way.slide
             case Phase.RETREAT:
@@ -165,7 +169,7 @@ class PickPlace:
                 self._enter(Phase.CARRY, hold=hand.position)
             case Phase.CARRY if np.linalg.norm(before[:2]) < ABOVE and self._is_square(plan, hand, origin):
                 self._enter(Phase.LOWER, hold=hand.position)
-            case Phase.LOWER if -before[2] < SETTLED or self._waited > STALLED:
+            case Phase.LOWER if self._is_low(plan, before) or self._waited > STALLED:
                 self._enter(Phase.SLIDE if plan.way.slide.any() else Phase.RELEASE, hold=hand.position)
             case Phase.SLIDE if np.linalg.norm(put[:2]) < INSIDE or self._waited > STALLED:
                 self._enter(Phase.RELEASE, hold=hand.position)
@@ -184,6 +188,10 @@ class PickPlace:
         """Whether the hand has come away from the object that it let go."""
         away = max(RETREAT, float(np.linalg.norm(plan.way.slide)) - ABOVE)
         return bool(np.linalg.norm(hand.position - self._hold) > away)
+
+    def _is_low(self, plan: Plan, before: Array) -> bool:
+        """Whether the object is down, or, before it is slid over an edge, at the height for it."""
+        return bool(abs(before[2]) < LEVEL if plan.way.slide.any() else -before[2] < SETTLED)
 
     def _rotation(self, plan: Plan, origin: Array) -> Array:
         """How the hand (3,3) should be turned; it turns the object once it is high, and keeps it so."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 import numpy as np
@@ -66,7 +66,8 @@ class PushShut:
         hand, joint = hand_of(simulator), wanted_joint(simulator, self.target, predicate="close")
         if self._rotation is None:
             self._rest, self._share = joint.rest, reachable_share(simulator, joint)
-            self._rotation = push_rotation(simulator, joint, push_point(simulator, joint, share=self._share))
+            start, contents = push_point(simulator, joint, share=self._share), contents_of(simulator, self.target)
+            self._rotation = push_rotation(simulator, joint, start, contents=contents)
         point = push_point(simulator, joint, share=self._share)
         pose = Pose(position=point, rotation=following(joint, self._rotation, by=self._rest - joint.rest))
         self._choose_phase(hand, pose, done=simulator.holds(("close", self.target)))
@@ -121,10 +122,17 @@ def reachable_share(simulator: Simulator, joint: Joint) -> float:
     return next((share for share, point in points.items() if np.linalg.norm(point[:2] - base) > FOLDED), SHARES[-1])
 
 
-def push_rotation(simulator: Simulator, joint: Joint, start: Array) -> Array:
-    """Of the rotations (3,3) with room for the palm all the way from `start` (3,), the one nearest the start pose."""
+def push_rotation(simulator: Simulator, joint: Joint, start: Array, *, contents: Sequence[int] = ()) -> Array:
+    """Of the rotations (3,3) with room for the palm all the way from `start` (3,), the one nearest the start pose.
+
+    Args:
+        simulator: the scene.
+        joint: what moves the part.
+        start: where the fingertips begin, (3,) m.
+        contents: bodies that move with the part.
+    """
     end = joint.carried(start, joint.rest)
-    now, later = obstacles(simulator), obstacles(simulator, without=[joint.body])
+    now, later = obstacles(simulator), obstacles(simulator, without=[joint.body, *contents])
     rotations = sorted(_rotations(joint, start), key=lambda rotation: angle_between(rotation, START_ROTATION))
     for rotation in rotations:
         begin = Pose(position=start, rotation=rotation)
@@ -132,6 +140,14 @@ def push_rotation(simulator: Simulator, joint: Joint, start: Array) -> Array:
         if is_clear(begin, now) and is_clear(finish, later):
             return rotation
     return rotations[0]
+
+
+def contents_of(simulator: Simulator, target: str) -> list[int]:
+    """The bodies of the objects that lie in a drawer; none for anything else."""
+    problem, roots = simulator.problem, simulator.sim.model.body_rootid
+    names = problem.objects_dict if target in problem.object_sites_dict else ()
+    inside = [problem.obj_body_id[name] for name in names if simulator.holds(("in", name, target))]
+    return [int(body) for body in np.flatnonzero(np.isin(roots, inside))]
 
 
 def following(joint: Joint, rotation: Array, *, by: float) -> Array:
