@@ -11,7 +11,7 @@ import torch
 
 from vst_vla.vla.backbone import load_backbone, use_attention
 from vst_vla.vla.data.collate import Batch, Collator
-from vst_vla.vla.data.lengths import UNUSABLE, measure
+from vst_vla.vla.data.lengths import UNUSABLE, measure, usable
 from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.model import VLAModel
@@ -149,8 +149,8 @@ def test_tokens_are_counted_without_decoding(
     assert measure(rows, collator=collator).tolist() == expected
 
 
-def test_a_row_that_cannot_be_used_is_not_counted(
-    upstream_layout: ModuleType, collator: Collator, tmp_path: Path
+def test_rows_that_are_too_long_or_cannot_be_used_are_left_out_and_counted(
+    upstream_layout: ModuleType, collator: Collator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     records = upstream_layout.rows()
     records[1]["images"][0]["bytes"] = b"no picture"
@@ -160,5 +160,9 @@ def test_a_row_that_cannot_be_used_is_not_counted(
     counted = measure(broken, collator=collator)
     assert [index for index, tokens in enumerate(counted) if tokens == UNUSABLE] == [1, 4]
     assert broken.get(1) is None
+    with caplog.at_level("WARNING"):
+        kept = usable(counted, limit=100, name="ours")
+    assert kept.tolist() == [index for index, tokens in enumerate(counted) if 0 < tokens <= 100]
+    assert "ours: left out 1 rows of more than 100 tokens and 2 unusable" in caplog.text
     with pytest.raises(ValueError, match="none of the conversations that share a row can be read"):
         collator.pack([])

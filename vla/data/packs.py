@@ -47,6 +47,11 @@ class Packs:
         return self._packs(window)[number - self._firsts[window]]
 
     @property
+    def num_tokens(self) -> int:
+        """Of all rows, each once."""
+        return int(self._lengths.sum())
+
+    @property
     def fullness(self) -> float:
         """Tokens in a pack over what it could hold, in the first window."""
         packs = self._packs(0)

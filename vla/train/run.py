@@ -16,7 +16,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 
-from vst_vla.vla.data.mixture import SPATIAL
+from vst_vla.vla.data.mixture import SPATIAL, StepBatches
 from vst_vla.vla.data.robot import DEFAULT_READER, ReaderOptions, RobotDataset
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.settings import claim_run
@@ -74,7 +74,7 @@ def train(
                 shutil.rmtree(folder, ignore_errors=True)
         claim_run(run_folder, settings, out=out, advice="give another out=…, or overwrite=true to start afresh")
     if model_folder.is_dir():
-        print(f"{model_folder} is finished already; give another out=… to train again")
+        processes.print(f"{model_folder} is finished already; give another out=… to train again")
         return model_folder
     set_seed(seed)
     demonstrations = None if robot is None else RobotDataset(robot, chunk=int((head or {})["chunk"]), options=reader)
@@ -90,6 +90,7 @@ def train(
             seed=seed,
             num_processes=processes.num_processes,
         )
+    processes.print(_told(batches, steps=steps))
     trainer = VLATrainer(
         model=model,
         args=_arguments(recipe, steps=steps, run_folder=run_folder, seed=seed, num_processes=processes.num_processes),
@@ -101,7 +102,7 @@ def train(
     with processes.main_process_first():
         checkpoint = latest_checkpoint(run_folder)
     if checkpoint is not None:
-        print(f"going on from {checkpoint}")
+        processes.print(f"going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finished = _gathered(trainer, build) if trainer.is_fsdp_enabled else model
     if trainer.is_world_process_zero():
@@ -110,6 +111,14 @@ def train(
         finished.save(model_folder)
     processes.wait_for_everyone()
     return model_folder
+
+
+def _told(batches: StepBatches, *, steps: int) -> str:
+    """One line about what is trained on."""
+    rows = ", ".join(f"{len(source.rows)} {source.name} rows" for source in batches.sources)
+    packed = [source.packs for source in batches.sources if source.packs is not None]
+    filled = "".join(f" of {packs.num_tokens} tokens in packs {packs.fullness:.1%} full" for packs in packed)
+    return f"{rows}{filled}, {steps} steps"
 
 
 def _gathered(trainer: VLATrainer, build: Callable[[], VLAModel]) -> VLAModel:

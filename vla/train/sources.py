@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,8 +23,6 @@ from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.transforms import build_transforms
 
 Paths = str | Path | Sequence[str | Path]
-
-log = logging.getLogger(__name__)
 
 
 def build_batches(
@@ -102,7 +99,6 @@ def _conversations(
     rows = Conversations(parts, kept=kept)
     order = Order(rows.counts, weights=weights, seed=seed, source=number)
     packs = Packs(lengths, order=order, budget=recipe.pack_tokens, seed=seed)
-    log.info("%d conversations, %d tokens, packs %.1f %% full", len(rows), lengths.sum(), 100 * packs.fullness)
     return Source(name=SPATIAL, rows=rows, order=order, packs=packs)
 
 

@@ -1,0 +1,113 @@
+"""Several processes train as one does: data parallel by the command, sharded by layer (FSDP2); CPUs, gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+import yaml
+
+from vst_vla.scripts.cli import main
+from vst_vla.vla.backbone import load_backbone
+from vst_vla.vla.data.collate import Collator
+from vst_vla.vla.data.mixture import SPATIAL
+from vst_vla.vla.data.questions import QuestionRows
+from vst_vla.vla.fov import FovTarget
+from vst_vla.vla.model import VLAModel
+from vst_vla.vla.train.recipe import Recipe
+from vst_vla.vla.train.sources import build_batches
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs" / "accelerate"
+SETTINGS = ["steps=3", "batch_size=4", "micro_batch=1", "pack_tokens=400", "max_tokens=400", "save_every=1"]
+
+
+def launch(*command: str, processes: int) -> None:
+    """Runs a script or module in so many processes of one CPU thread each."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launcher, *command], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def curve(out: Path) -> list[tuple[float, float, float]]:
+    """Loss, norm of the gradient and accuracy by step."""
+    newest = max((out / "run").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    history = json.loads((newest / "trainer_state.json").read_text())["log_history"]
+    return [(line["loss"], line["grad_norm"], line["spatial/token_accuracy"]) for line in history if "loss" in line]
+
+
+def sees_pictures_on_one_process_only(data: Path) -> bool:
+    """Whether that happens in the run of two processes."""
+    values = yaml.safe_load((ROOT / "configs" / "recipe" / "tiny_spatial.yaml").read_text())
+    recipe = Recipe.from_dict(values | {key: int(value) for key, value in (s.split("=") for s in SETTINGS)})
+    batches, _ = build_batches(
+        recipe, model=VLAModel(load_backbone("tiny")), robot=None, spatial=[data], weights=None, seed=0, num_processes=2
+    )
+    sighted = ["pixel_values" in batches[item][SPATIAL] for item in range(len(batches))]
+    return any(first != second for first, second in zip(sighted[::2], sighted[1::2], strict=True))
+
+
+@pytest.mark.slow
+def test_two_processes_and_one_train_alike(upstream_layout: ModuleType, tmp_path: Path) -> None:
+    """The same losses and weights; some packs are text alone: one process then has pictures and the other none."""
+    kinds = upstream_layout.rows()
+    rows = [kinds[3], kinds[0]] * 4 + [kinds[5]] * 60  # boxes and a picture, text
+    upstream_layout.write(tmp_path / "data" / "a.parquet", rows)
+    train = ["train", "recipe=tiny_spatial", f"data.spatial={tmp_path / 'data'}"]
+    train += [f"recipe.{setting}" for setting in [*SETTINGS, "log_every=1", "num_workers=0"]]
+    assert main([*train, f"out={tmp_path / '1'}"]) == 0
+    launch("-m", "vst_vla.scripts.cli", *train, f"out={tmp_path / '2'}", processes=2)
+    assert sees_pictures_on_one_process_only(tmp_path / "data")
+    one, two = (torch.tensor(curve(tmp_path / str(count))) for count in (1, 2))
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
+    ours, theirs = (load_backbone(str(tmp_path / str(count) / "model")).model for count in (1, 2))
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.slow
+def test_layers_sharded_over_two_processes_have_the_same_gradients(upstream_layout: ModuleType, tmp_path: Path) -> None:
+    """Pictures on one process, text alone on the other: both go through every layer; gathered weights load whole."""
+    upstream_layout.write(tmp_path / "a.parquet", upstream_layout.rows())
+    rows = QuestionRows(tmp_path, fov=FovTarget(width=112, hfov_deg=45), max_pixels=12544)
+    model = VLAModel(load_backbone("tiny"))
+    collator = Collator(model.processor)
+    batches = [collator.pack([rows[0], rows[1]]), collator.pack([rows[5]])]
+    torch.save(batches, tmp_path / "batches.pt")
+    script = str(Path(__file__).with_name("shard.py"))
+    launch(script, str(CONFIGS / "fsdp2.yaml"), str(tmp_path / "batches.pt"), str(tmp_path / "out.pt"), processes=2)
+    found = torch.load(tmp_path / "out.pt")
+    (sum(model(**batch)["loss"] for batch in batches) / 2).backward()
+    expected = dict(model.named_parameters())
+    assert found["gradients"].keys() == expected.keys()
+    for name, gradient in found["gradients"].items():
+        torch.testing.assert_close(gradient, expected[name].grad, rtol=1e-4, atol=1e-6)
+    model.load_state_dict(found["weights"])
+
+
+def test_the_files_for_accelerate_name_layers_that_exist_and_agree() -> None:
+    one, several = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("fsdp2", "fsdp2_nodes"))
+    assert one["fsdp_config"] == several["fsdp_config"]
+    classes = {type(module).__name__ for module in load_backbone("tiny").model.modules()}
+    assert set(one["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"].split(",")) <= classes
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "vision_rate", "warmup", "batch"),
+    [("sft", 5e-5, 5e-6, 0.1, 128), ("cold_start", 1e-5, 1e-6, 0.03, 64)],
+)
+def test_recipes_have_upstreams_values(name: str, rate: float, vision_rate: float, warmup: float, batch: int) -> None:
+    recipe = Recipe.from_dict(yaml.safe_load((ROOT / "configs" / "recipe" / f"{name}.yaml").read_text()))
+    assert (recipe.learning_rate, recipe.warmup, recipe.batch_size) == (rate, warmup, batch)
+    assert recipe.learning_rate * recipe.vision_lr_ratio == pytest.approx(vision_rate)
+    assert recipe.pack_tokens == recipe.max_tokens == 16384
+    assert recipe.split(8) == (recipe.micro_batch, batch // recipe.micro_batch // 8)
+    with pytest.raises(ValueError, match=f"batch_size={batch} is no multiple of 5 processes"):
+        recipe.split(5)
