@@ -93,7 +93,7 @@ def test_mistakes_are_one_line(data, finished, tmp_path, capsys):
     for arguments, message in (
         (["benchmark"], "give data=…, it has no default"),
         (["benchmark", f"data={data}", f"out={tmp_path}"], "holds no reply to an item of"),
-        (["benchmark", f"data={data}", f"out={out}", "checkpoint=tiny"], "max_new_tokens=4, this run has 512"),
+        (["benchmark", f"data={data}", f"out={out}", "checkpoint=tiny"], "max_new_tokens=4, this one has 512"),
         (["benchmark", "benchmark=vsi_bnch", f"data={data}"], "unknown benchmark 'vsi_bnch': did you mean 'vsi_bench'"),
     ):
         assert main(arguments) == 2

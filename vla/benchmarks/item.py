@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,19 @@ def stored(value: Any, *, name: str) -> bytes:
 def _open(picture: Picture, name: str) -> list[Array]:
     if isinstance(picture, Video):
         try:
-            return read_frames(_bytes(picture.path, name), max_frames=picture.num_frames)
+            return _film(_bytes(picture.path, name), picture.num_frames)
         except ValueError as error:
             raise ValueError(f"item '{name}' has {error}: '{picture.path}'") from error
     if isinstance(picture, Marked):
         return [_draw(_open(picture.picture, name)[0], picture.boxes)]
     content = picture if isinstance(picture, bytes) else _bytes(picture, name)
     return [decode_picture({"bytes": content}, name=name)]
+
+
+@lru_cache(maxsize=1)
+def _film(content: bytes, num_frames: int) -> list[Array]:
+    """A film's frames; the next question is often about the same one."""
+    return read_frames(content, max_frames=num_frames)
 
 
 def _bytes(path: Path, name: str) -> bytes:

@@ -8,16 +8,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_ALONE = re.compile(r"(?<!\w)([A-Z])(?![\w'’])(?!\s+[a-z])")
-_STATED = re.compile(r"(?:answer|option|choice)(?:\s+is)?\s*[:=]?\s*[*\"'(`]*([A-Z])(?![\w'’])", re.IGNORECASE)
-_IN_BRACKETS = re.compile(r"\(([A-Za-z])\)")
+_KEYWORD = r"(?i:answer|option|choice)"
+_OPENING = r"[*\"'(`]*"
 
 
 def stated_letter(answer: str, *, letters: str) -> str | None:
-    """The general rule: (X) in brackets, else the last "answer is X", else the first capital that stands alone."""
-    for found in (_IN_BRACKETS.findall(answer)[:1], _STATED.findall(answer)[-1:], _ALONE.findall(answer)[:1]):
-        if found and found[0].upper() in letters:
-            return str(found[0].upper())
+    """The general rule, of which the first part that finds a letter counts.
+
+    A reply that is a letter; (X); the last "answer is X" or "answer: x"; the first capital that stands alone. A capital
+    A before a small word is the article.
+    """
+    capital = rf"(?!A\s+[a-z])[{letters}]"
+    either = f"[{letters}{letters.lower()}]"
+    end = r"(?![\w'’])"
+    parts = (
+        (rf"^\s*({either})[.:)]?\s*$", 0),
+        (rf"\(({either})\)", 0),
+        (rf"{_KEYWORD}(?:\s+is)?(?:\s*[:=]\s*{_OPENING}({either}){end}(?!\s+[a-z])|\s+{_OPENING}({capital}){end})", -1),
+        (rf"(?<![\w'’])({capital}){end}", 0),
+    )
+    for pattern, place in parts:
+        found = list(re.finditer(pattern, answer))
+        if found:
+            return next(group for group in found[place].groups() if group).upper()
     return None
 
 

@@ -26,14 +26,14 @@ class SAT(Benchmark):
 
     def items(self, folder: Path) -> Iterator[Item]:
         """One or two pictures an item, two items a question."""
-        columns = ("image_bytes", "question", "answers", "correct_answer", "question_type")
+        columns = ("image_bytes", "question", "answers", "correct_answer")
         rows = read_rows(folder, "**/*test*.parquet", "**/*.parquet", columns=columns)
         for number, (_, row) in enumerate(rows):
             pictures = tuple(stored(image, name=str(number)) for image in row["image_bytes"])
             for order, options in (("given", row["answers"]), ("opposite", row["answers"][::-1])):
                 yield Item(
                     id=f"{number}-{order}",
-                    category=row["question_type"],
+                    category=row.get("question_type") or "all",
                     prompt=f"{row['question'].strip()}\n{lettered(options)}\n{LETTER_PROMPT}",
                     truth=LETTERS[_place(row, options, number)],
                     pictures=pictures,

@@ -36,9 +36,10 @@ class SpatialRGPTBench(Benchmark):
 
     def items(self, folder: Path) -> Iterator[Item]:
         """One marked picture an item."""
-        columns = ("id", "image", "bbox", "conversations", "text_q", "qa_info")
-        for _, row in read_rows(folder, "*.jsonl", "*.json", "**/*.parquet", columns=columns):
-            name, info = str(row["id"]), _plain(row["qa_info"])
+        columns = ("image", "bbox", "conversations", "text_q", "qa_info")
+        rows = read_rows(folder, "*.jsonl", "*.json", "**/*.parquet", columns=columns)
+        for number, (_, row) in enumerate(rows):
+            name, info = str(row.get("id", number)), _plain(row["qa_info"])
             picture = _picture(row["image"], folder, name)
             yield Item(
                 id=name,

@@ -15,7 +15,7 @@ from vst_vla.vla.tasks.graded import Graded
 
 NUMERIC = ("object_abs_distance", "object_counting", "object_size_estimation", "room_size_estimation")
 DIRECTION = "object_rel_direction"
-_COLUMNS = ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth")
+_COLUMNS = ("dataset", "scene_name", "question_type", "question", "options", "ground_truth")
 _GRADED = Graded()
 
 
@@ -38,12 +38,13 @@ class VSIBench(Benchmark):
 
     def items(self, folder: Path) -> Iterator[Item]:
         """One film an item."""
-        for _, row in read_rows(folder, "test*.jsonl", "test*.parquet", columns=_COLUMNS):
+        rows = read_rows(folder, "test*.jsonl", "test*.parquet", columns=_COLUMNS)
+        for number, (_, row) in enumerate(rows):
             numeric = row["question_type"] in NUMERIC
             choices = "" if numeric else "\nOptions:\n" + "\n".join(row["options"] or [])
             ending = WORD_PROMPT if numeric else LETTER_PROMPT
             yield Item(
-                id=str(row["id"]),
+                id=str(row.get("id", number)),
                 category=row["question_type"],
                 prompt=f"These are frames of a video.\n{row['question']}{choices}\n{ending}",
                 truth=str(row["ground_truth"]),

@@ -29,11 +29,13 @@ def read_frames(data: bytes, *, max_frames: int = MAX_FRAMES) -> list[Array]:
         ValueError: it cannot be decoded, or holds no picture.
     """
     with _opened(data) as container:
-        frames = list(container.decode(video=0))
-    if not frames:
+        count = sum(1 for _ in container.decode(video=0))
+    if not count:
         raise ValueError("a video without a picture")
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), max_frames)).round().astype(int))
-    return [frames[int(place)].to_ndarray(format="rgb24") for place in chosen]
+    chosen = set(np.linspace(0, count - 1, min(count, max_frames)).round().astype(int).tolist())
+    with _opened(data) as container:  # decoded twice, so that only the chosen frames of a long film are in memory
+        frames = enumerate(container.decode(video=0))
+        return [frame.to_ndarray(format="rgb24") for place, frame in frames if place in chosen]
 
 
 def frame_sizes(data: bytes, *, max_frames: int = MAX_FRAMES) -> list[tuple[int, int]]:
