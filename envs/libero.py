@@ -46,13 +46,16 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
 
     ## Starting state
     `reset(options={"init_state": i})` starts from the task's official initial state i; without it, one is drawn with
-    the environment's generator. Ten control steps without motion follow, so that objects rest (LIBERO's own protocol).
+    the environment's generator. `settle_steps` control steps without motion follow, so that objects rest (ten in
+    LIBERO's own protocol). `options={"env_seed": n}` seeds the simulator's generator, which places what the state does
+    not hold, with n instead of 0.
     `options={"perturb": Perturbation(...)}` then changes the settled scene (`envs/perturb`) for this episode only:
     `info["perturbation"]` says how, and `info["task"]` is the instruction that then holds.
 
     ## Episode end
-    Terminates when the goal predicate holds; truncates at the suite's horizon (220, 280, 300, 520 control steps; the
-    settle steps are not counted). `info["success"]` latches: once true it stays true until the next reset.
+    Terminates when the goal predicate holds; truncates after `max_steps` (the suite's horizon of 220, 280, 300 or 520
+    control steps by default; the settle steps are not counted). `info["success"]` latches: once true it stays true
+    until the next reset.
 
     ## Chunks
     `step_chunk(actions (C, 7))` executes up to C steps, stops at success or horizon, and draws once, at its end.
@@ -64,6 +67,8 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
         assets: resolved assets; looked for when not given.
         render_device: GPU number for the renderer, -1 for the default.
         images: draw the two pictures; without, observations hold `observation.state` only.
+        max_steps: control steps before an episode is cut, None for the suite's horizon.
+        settle_steps: control steps without motion after a reset.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
@@ -77,12 +82,16 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
         assets: Assets | None = None,
         render_device: int = -1,
         images: bool = True,
+        max_steps: int | None = None,
+        settle_steps: int = SETTLE_STEPS,
         render_mode: str | None = "rgb_array",
     ) -> None:
         if image_size < 16:
             raise ValueError(f"image_size {image_size} is too small: give at least 16 pixels")
         self.task = get_task(suite, task_id=task_id)
         self.image_size = image_size
+        self.max_steps = self.task.horizon if max_steps is None else max_steps
+        self.settle_steps = settle_steps
         self.render_mode = render_mode
         self._assets = assets
         self._render_device = render_device
@@ -114,19 +123,21 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
         super().reset(seed=seed)
         options = dict(options or {})
         index, perturbation = options.pop("init_state", None), options.pop("perturb", None)
+        env_seed = options.pop("env_seed", 0)
         if options:
-            raise ValueError(f"unknown reset option '{next(iter(options))}': expected init_state or perturb")
+            raise ValueError(f"unknown reset option '{next(iter(options))}': expected init_state, env_seed or perturb")
         if index is None:
             index = int(self.np_random.integers(len(init_states(self.task))))
         state = init_state(self.task, index=index)
         self._undo.close()
-        self.simulator.reset(seed=0, state=state)
-        for _ in range(SETTLE_STEPS):
+        raw = self.simulator.reset(seed=env_seed, state=state)
+        for _ in range(self.settle_steps):
             raw = self.simulator.step(np.array(STILL_ACTION))
         self._num_steps, self._success = 0, False
         info: dict[str, Any] = {"init_state": index}
         if perturbation is not None:
             info["perturbation"] = perturb(self.simulator, perturbation, undo=self._undo)
+            raw = self.simulator.observe()
         return self._observe(raw), self._info() | info
 
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
@@ -142,9 +153,9 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
             raw = self.simulator.step(action)
             self._num_steps += 1
             self._success = self._success or self.simulator.success()
-            if self._success or self._num_steps >= self.task.horizon:
+            if self._success or self._num_steps >= self.max_steps:
                 break
-        truncated = self._num_steps >= self.task.horizon and not self._success
+        truncated = self._num_steps >= self.max_steps and not self._success
         return self._observe(raw), float(self._success and not before), self._success, truncated, self._info()
 
     def render(self) -> Array:
@@ -165,7 +176,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Array], Array]):
         observation: dict[str, Array] = {}
         if IMAGE_KEY in self.observation_space.spaces:
             for key, camera in zip(IMAGE_KEYS, CAMERAS, strict=True):
-                observation[key] = self.simulator.render(camera, size=self.image_size)
+                observation[key] = self.simulator.see(camera, size=self.image_size)
         return observation | {STATE_KEY: state_vector(raw)}
 
 

@@ -11,7 +11,7 @@ view, so it is ours too; `render(..., mirror=False)` gives the physical, unmirro
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Simulator:
     Attributes:
         problem: hf-libero's problem object (a robosuite environment), for its ground truth.
         language: the instruction; the task's own unless `set_goal` asked for something else.
+        sensor: what a camera makes of a picture (H, W, 3) uint8 that a policy sees; None for a perfect one.
     """
 
     def __init__(self, task: Task, *, assets: Assets | None = None, render_device: int = -1) -> None:
@@ -45,6 +46,7 @@ class Simulator:
         prepare_libero(self.assets)
         self.problem: Any = _build_problem(task)
         self.language = task.language
+        self.sensor: Callable[[Array], Array] | None = None
         self._reset_problem(0)
 
     @property
@@ -77,6 +79,10 @@ class Simulator:
         self.sim.forward()
         self.problem._check_success()
         self.problem._post_process()
+        return self.observe()
+
+    def observe(self) -> dict[str, Array]:
+        """Robosuite's observation of the scene as it is now, without images."""
         self.problem._update_observables(force=True)
         return self.problem._get_observations()
 
@@ -113,6 +119,20 @@ class Simulator:
         with without_unseen(model, data, camera=self.sim.model.camera_name2id(camera)):
             raw = self.sim.render(size, size, camera_name=camera)
         return np.ascontiguousarray(raw[::-1, ::-1] if mirror else raw[::-1])
+
+    def see(self, camera: str, *, size: int) -> Array:
+        """The picture that a policy gets: `render`, through the `sensor`."""
+        picture = self.render(camera, size=size)
+        return picture if self.sensor is None else self.sensor(picture)
+
+    def upload_texture(self, number: int) -> None:
+        """Takes over a texture that was changed in the model; without pictures so far there is nothing to do."""
+        if self.sim._render_context_offscreen is None:
+            return
+        import mujoco
+
+        self._ensure_context()
+        mujoco.mjr_uploadTexture(self.sim.model._model, self.sim._render_context_offscreen.con, number)
 
     def _ensure_context(self) -> None:
         """Creates the OpenGL context at the first picture: in the process and on the device that draws it.

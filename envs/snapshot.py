@@ -57,7 +57,7 @@ def draw_snapshots(
     try:
         for snapshot in snapshots:
             _show(simulator, snapshot)
-            yield [simulator.render(camera, size=size) for camera in cameras]
+            yield [simulator.see(camera, size=size) for camera in cameras]
     finally:
         _show(simulator, present)
 

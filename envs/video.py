@@ -63,7 +63,7 @@ class VideoWriter:
         if self._container is not None:
             self._container.close()
             self._container = None
-        self._partial.unlink(missing_ok=True)
+            self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
         return self

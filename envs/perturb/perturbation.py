@@ -10,15 +10,29 @@ from typing import Any
 import numpy as np
 
 from vst_vla.envs.perturb.axis import Axis
+from vst_vla.envs.perturb.background import vary_background
 from vst_vla.envs.perturb.camera import vary_camera
 from vst_vla.envs.perturb.goal import vary_goal
+from vst_vla.envs.perturb.language import vary_language
 from vst_vla.envs.perturb.layout import vary_layout
 from vst_vla.envs.perturb.light import vary_light
+from vst_vla.envs.perturb.noise import vary_noise
+from vst_vla.envs.perturb.robot import vary_robot
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import unknown_name
 
-AXES: dict[str, Axis] = {"goal": vary_goal, "layout": vary_layout, "camera": vary_camera, "light": vary_light}
-"""In the order in which they are applied: the layout keeps clear what the goal needs."""
+AXES: dict[str, Axis] = {
+    "goal": vary_goal,
+    "layout": vary_layout,
+    "robot": vary_robot,
+    "camera": vary_camera,
+    "light": vary_light,
+    "background": vary_background,
+    "noise": vary_noise,
+    "language": vary_language,
+}
+"""In the order in which they are applied: the layout keeps clear what the goal needs, the arm what was laid out, and
+words come last."""
 
 
 @dataclass(frozen=True, kw_only=True)
