@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,19 +9,25 @@ from typing import Any
 
 from vst_vla.envs.record import EpisodeRecord, count_successes
 from vst_vla.envs.report_page import render_page
+from vst_vla.envs.revision import code_revision
 from vst_vla.envs.statistics import wilson_interval
 from vst_vla.vla.files import write_json, write_text
 
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
+SETTINGS = ("assets", "seed", "checkpoint", "image_size", "execute", "max_steps", "settle_steps", "env_seed")
 
 
 def summarise(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     """Counts of some episodes: policy, episodes, successes, errors, success rate, its Wilson 95 % interval, mean steps.
 
+    Those whose scene could not be made are `num_skipped` and count in nothing else.
+
     Raises:
         ValueError: when there is no episode.
     """
+    given = len(records)
+    records = [record for record in records if record.is_trial]
     if not records:
         raise ValueError("no episodes to report: run `vst-vla rollout` first")
     wins = count_successes(records)
@@ -34,6 +38,7 @@ def summarise(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
         "num_episodes": len(records),
         "num_success": wins,
         "num_errors": sum(bool(record.error) for record in records),
+        "num_skipped": given - len(records),
         "ci95": [round(low, 4), round(high, 4)],
         "mean_steps": round(sum(record.num_steps for record in records) / len(records), 1),
     }
@@ -61,17 +66,18 @@ def make_report(
     """
     summary = summarise(records)
     run = asdict(records[0].run)
-    task_ids = sorted({record.task_id for record in records})
+    task_ids = sorted({record.task_id for record in records if record.is_trial})
     return {
         **summary,
         "suite": run["suite"],
         "task_id": task_ids[0] if len(task_ids) == 1 else None,
         "task_ids": task_ids,
-        **{key: run[key] for key in ("assets", "seed", "checkpoint", "image_size", "execute", "max_steps")},
+        **{key: run[key] for key in SETTINGS},
         "revision": code_revision(),
         "wall_s": round(wall_s, 1),
         "peak_rss_gib": round(peak_rss_gib, 2),
         "tasks": [_task_row(records, task_id) for task_id in task_ids],
+        "axes": _scene_rows(records),
         "baselines": [summarise(episodes) for episodes in baselines],
         **(extra or {}),
     }
@@ -85,22 +91,21 @@ def write_report(report: Mapping[str, Any], records: Sequence[EpisodeRecord], *,
     return page
 
 
-def code_revision() -> str:
-    """The checkout's git commit, with `+` when files were changed since; the package's version outside a checkout."""
-    version = importlib.metadata.version("vst-vla")
-    root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return version
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):  # no git here, or a checkout without a commit
-        return version
-    return found.stdout.strip()
-
-
 def _task_row(records: Sequence[EpisodeRecord], task_id: int) -> dict[str, Any]:
     own = [record for record in records if record.task_id == task_id]
     summary = summarise(own)
     del summary["policy"]
     return {"task_id": task_id, "task": own[0].task, **summary}
+
+
+def _scene_rows(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    """A row for each way in which scenes were changed, the official ones among them; none where all are official."""
+    scenes = dict.fromkeys((record.axes, record.strength) for record in records if record.is_trial)
+    if not any(axes for axes, _ in scenes):
+        return []
+    rows = []
+    for axes, strength in sorted(scenes):
+        summary = summarise([r for r in records if (r.axes, r.strength) == (axes, strength)])
+        del summary["policy"]
+        rows.append({"axes": list(axes), "strength": strength, **summary})
+    return rows

@@ -1,11 +1,16 @@
-"""Intervals for success rates. Pure Python."""
+"""Success rates: their intervals, two of them compared, and how many episodes that takes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""
+Z80 = 0.8416212335729143
+"""Its 80 % quantile."""
 
 
 def wilson_interval(successes: int, *, trials: int, z: float = Z95) -> tuple[float, float]:
@@ -28,3 +33,69 @@ def wilson_interval(successes: int, *, trials: int, z: float = Z95) -> tuple[flo
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return low, high
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Two-sided p value that two policies succeed equally often, from the pairs in which just one of them did.
+
+    Source: Q. McNemar, Psychometrika 12, 1947, with binomial probabilities in the place of its approximation.
+    """
+    count = only_first + only_second
+    tail = sum(math.comb(count, i) for i in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**count)
+
+
+def paired_bootstrap(differences: Sequence[float], *, seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
+    """The middle 95 % of the mean of paired differences, resampled with replacement (Efron's percentile interval).
+
+    Source: B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
+
+    Raises:
+        ValueError: without any difference.
+    """
+    values = np.asarray(differences, np.float64)
+    if not len(values):
+        raise ValueError("an interval needs at least one pair of episodes: compare runs of the same initial states")
+    rng = np.random.default_rng(seed)
+    means = [rng.choice(values, len(values)).mean() for _ in range(draws)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def episodes_to_tell_apart(first: float, second: float, *, z: float = Z95, z_power: float = Z80) -> int | None:
+    """Episodes of each of two runs, on different scenes, after which their rates differ at the 5 % level with a power
+    of 80 %; None for equal rates.
+
+    Args:
+        first: success rate of one policy.
+        second: of the other.
+        z: quantile of the level, two-sided.
+        z_power: quantile of the power.
+
+    Source: J. L. Fleiss, "Statistical methods for rates and proportions", 1981, without continuity correction.
+    """
+    if first == second:
+        return None
+    mean = (first + second) / 2
+    spread = z * math.sqrt(2 * mean * (1 - mean))
+    spread += z_power * math.sqrt(first * (1 - first) + second * (1 - second))
+    return math.ceil((spread / (first - second)) ** 2)
+
+
+def pairs_to_tell_apart(only_first: float, only_second: float, *, z: float = Z95, z_power: float = Z80) -> int | None:
+    """The same for runs on the same scenes: pairs of episodes; None for equal shares.
+
+    Args:
+        only_first: share of the pairs in which just the first policy succeeds.
+        only_second: share in which just the second one does.
+        z: quantile of the level, two-sided.
+        z_power: quantile of the power.
+
+    Source: R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design",
+    Biometrics 43, 1987.
+    """
+    difference, split = only_first - only_second, only_first + only_second
+    if difference == 0:
+        return None
+    spread = z * math.sqrt(split) + z_power * math.sqrt(max(0.0, split - difference**2))
+    return math.ceil((spread / difference) ** 2)

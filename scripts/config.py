@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import vst_vla.configs
-from vst_vla.vla.contracts import near_miss
+from vst_vla.vla.contracts import near_miss, unknown_name
 
 CONFIGS = Path(next(iter(vst_vla.configs.__path__))).resolve()
 
@@ -62,6 +62,16 @@ def describe(verb: str) -> str:
     config = _load(verb, [])
     keys = [f"  {key}={_show(config, key)}" for key in _leaves(config)]
     return "\n".join([f"usage: vst-vla {verb} [key=value …]", "", *header, "", "keys and their defaults:", *keys])
+
+
+def read_yaml(folder: str, name: str, *, kind: str) -> dict[str, Any]:
+    """The content of configs/FOLDER/NAME.yaml. Raises ValueError, with a near-miss hint, when there is none."""
+    choices = sorted(path.stem for path in (CONFIGS / folder).glob("*.yaml"))
+    if name not in choices:
+        raise unknown_name(kind, name, choices)
+    values = OmegaConf.to_container(OmegaConf.load(CONFIGS / folder / f"{name}.yaml"), resolve=True)
+    assert isinstance(values, dict)
+    return {str(k): v for k, v in values.items()}
 
 
 def _load(verb: str, overrides: list[str]) -> DictConfig:

@@ -3,71 +3,136 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vst_vla.envs.compare import COMPARE_HTML, write_comparison
+from vst_vla.envs.merge import merge_runs
+from vst_vla.envs.protocol import EvalProtocol
 from vst_vla.envs.record import EpisodeRecord, count_successes
 from vst_vla.envs.report import make_report, write_report
-from vst_vla.envs.rollout import RolloutSettings, rollout
+from vst_vla.envs.rollout import rollout
+from vst_vla.envs.rollout_settings import OFFICIAL, RolloutSettings, Variation, protocol_report
 from vst_vla.envs.suites import num_tasks
-from vst_vla.policies.baselines import RandomPolicy, ShuffledImages, ZeroPolicy
-from vst_vla.scripts.config import compose
+from vst_vla.policies.catalogue import Request, make_policy
+from vst_vla.scripts.config import compose, read_yaml
 from vst_vla.scripts.memory import PeakMemory
-from vst_vla.vla.contracts import Policy, unknown_name
+from vst_vla.vla.contracts import unknown_name
 
 Config = dict[str, Any]
+OF_THE_PROTOCOL = "protocol"
+"""The value of a key that leaves it to the protocol."""
+OF_A_REQUEST = ("checkpoint", "address", "data", "suite", "image_size", "seed")
+SANITY = ("random", "zero", "shuffled")
+PASSED_ON = ("num_envs", "exact", "seed", "video", "num_videos", "video_size", "render_device")
 
 
 def main(argv: list[str]) -> int:
-    """Runs the episodes of configs/rollout.yaml and writes OUT/report.json and OUT/report.html."""
+    """Runs the episodes of configs/rollout.yaml and writes OUT/report.json and OUT/report.html; or merges, compares."""
     config = compose("rollout", argv)
-    out, start = Path(config["out"]), time.monotonic()
+    out = Path(config["out"])
+    if config["compare"]:
+        return compare(config["compare"], out=out)
+    if config["merge"]:
+        start, records = time.monotonic(), merge_runs([Path(folder) for folder in config["merge"]], out=out)
+        return finish(records, [], out=out, wall_s=time.monotonic() - start, peak_rss_gib=0.0)
+    return evaluate(config, out=out)
+
+
+def compare(folders: list[str], *, out: Path) -> int:
+    """Holds two runs against each other. Raises ValueError unless there are two."""
+    if len(folders) != 2:
+        raise ValueError(f"compare={folders} names {len(folders)} runs: give two folders, compare=[A,B]")
+    found = write_comparison(Path(folders[0]), Path(folders[1]), out=out)
+    low, high = (100 * end for end in found["difference_ci95"])
+    print(
+        f"{found['second']['num_success']}/{found['num_pairs']} against {found['first']['num_success']}/"
+        f"{found['num_pairs']} episodes: {100 * found['difference']:+.3g} points (95 % interval {low:+.3g} to "
+        f"{high:+.3g}), p = {found['mcnemar_p']:.3g}\nlook: {out / COMPARE_HTML}"
+    )
+    return 0
+
+
+def evaluate(config: Config, *, out: Path) -> int:
+    """Runs what is missing of a policy's episodes, and of those it is compared with."""
+    start = time.monotonic()
     for name in config["sanity"]:
-        if name not in POLICIES:
-            raise unknown_name("sanity policy", name, POLICIES)
+        if name not in SANITY:
+            raise unknown_name("sanity policy", name, SANITY)
+    protocol = read_protocol(config["protocol"])
     with PeakMemory() as memory:
-        records = run(config, out=out)
+        records = run(config, protocol, out=out)
         baselines = [
-            run(sanity_config(config, name, chunk=records[0].run.execute), out=out / "sanity" / name)
+            run(sanity_config(config, name, chunk=records[0].run.execute), protocol, out=out / "sanity" / name)
             for name in config["sanity"]
         ]
-    report = make_report(records, wall_s=time.monotonic() - start, peak_rss_gib=memory.peak_gib, baselines=baselines)
+    return finish(records, baselines, out=out, wall_s=time.monotonic() - start, peak_rss_gib=memory.peak_gib)
+
+
+def finish(
+    records: list[EpisodeRecord],
+    baselines: list[list[EpisodeRecord]],
+    *,
+    out: Path,
+    wall_s: float,
+    peak_rss_gib: float,
+) -> int:
+    """Writes the report and says how it went."""
+    told = protocol_report(
+        read_protocol(records[0].run.protocol), [record.key for record in records], run=records[0].run
+    )
+    report = make_report(
+        records, wall_s=wall_s, peak_rss_gib=peak_rss_gib, baselines=baselines, extra={"protocol": told}
+    )
     page = write_report(report, records, out=out)
-    for name, episodes in zip([config["policy"]["name"], *config["sanity"]], [records, *baselines], strict=True):
-        print(f"{name}: {count_successes(episodes)}/{len(episodes)} episodes succeeded")
+    print(f"protocol {told['name']}" + "".join(f"; {phrase}" for phrase in told["deviations"]))
+    for episodes in [records, *baselines]:
+        print(f"{episodes[0].run.policy}: {count_successes(episodes)}/{len(episodes)} episodes succeeded")
+    for row in report["axes"]:
+        scene = f"{'+'.join(row['axes'])} {row['strength']:g}" if row["axes"] else "official scenes"
+        print(f"  {scene}: {row['num_success']}/{row['num_episodes']}")
     print(f"watch them: {page}")
     return 0
 
 
-def run(config: Config, *, out: Path) -> list[EpisodeRecord]:
+def read_protocol(name: str) -> EvalProtocol:
+    """One of `configs/protocols`. Raises ValueError, with a near-miss hint, for another name."""
+    return EvalProtocol(**read_yaml("protocols", name, kind="protocol"))
+
+
+def run(config: Config, protocol: EvalProtocol, *, out: Path) -> list[EpisodeRecord]:
     """One policy's episodes."""
-    name = config["policy"]["name"]
+    size = _numbers([_or(config["image_size"], protocol.image_size)], key="image_size", form="a number")[0]
+    made = make_policy(request(config | {"image_size": size}, replan=protocol.replan))
+    tasks, states = config["task_ids"], _or(config["init_states"], protocol.trials)
+    if made.episodes and tasks == OF_THE_PROTOCOL:
+        tasks = sorted({task for task, _ in made.episodes})
+    if made.episodes and config["init_states"] == OF_THE_PROTOCOL:
+        states = sorted({state for _, state in made.episodes})
     settings = RolloutSettings(
         suite=config["suite"],
-        task_ids=task_ids(config["task_ids"], suite=config["suite"]),
-        init_states=init_states(config["init_states"]),
+        task_ids=task_ids(tasks, suite=config["suite"], whole=protocol.whole_suite),
+        init_states=init_states(states),
+        only=made.episodes,
+        variations=variations(config),
+        protocol=protocol,
+        image_size=size,
+        execute=made.chunk,
         max_steps=max_steps(config["max_steps"]),
-        policy=name,
+        policy=config["policy"]["name"],
+        checkpoint=made.checkpoint,
         **{key: config[key] for key in PASSED_ON},
     )
-    policy, checkpoint, chunk = make_policy(config)
-    return rollout(policy, settings=replace(settings, checkpoint=checkpoint, execute=chunk), out=out)
+    return rollout(made.policy, settings=settings, out=out)
 
 
-PASSED_ON = ("num_envs", "image_size", "seed", "video", "num_videos", "video_size", "render_device")
-
-Made = tuple[Policy, str, int]
-"""A policy, the hash of its checkpoint or "", and how many actions it returns."""
-
-
-def make_policy(config: Config) -> Made:
-    """The policy that `config["policy"]` describes. Raises ValueError for an unknown one or a missing checkpoint."""
-    name = config["policy"]["name"]
-    if name not in POLICIES:
-        raise unknown_name("policy", name, POLICIES)
-    return POLICIES[name](config)
+def request(config: Config, *, replan: int | None = None) -> Request:
+    """The policy that a configuration asks for; `replan` for one that has no such number of its own."""
+    options = dict(config["policy"])
+    if options.get("replan", 0) is None:
+        options["replan"] = replan
+    given = {key: config[key] for key in OF_A_REQUEST if key in config}
+    return Request(options=options, **given)
 
 
 def sanity_config(config: Config, name: str, *, chunk: int) -> Config:
@@ -75,38 +140,12 @@ def sanity_config(config: Config, name: str, *, chunk: int) -> Config:
     return config | {"policy": {"device": "auto", **config["policy"], "name": name, "chunk": chunk, "replan": chunk}}
 
 
-def _vla(config: Config) -> Made:
-    from vst_vla.policies.vla_policy import VLAPolicy
-
-    if not config["checkpoint"]:
-        raise ValueError("give checkpoint=DIR, a policy's folder, or policy=random or policy=zero")
-    section = config["policy"]
-    policy = VLAPolicy(config["checkpoint"], device=section["device"], replan=section["replan"])
-    return policy, policy.checkpoint, policy.chunk
-
-
-def _shuffled(config: Config) -> Made:
-    policy, checkpoint, chunk = _vla(config)
-    return ShuffledImages(policy, seed=config["seed"]), checkpoint, chunk
-
-
-def _random(config: Config) -> Made:
-    policy = RandomPolicy(seed=config["seed"], chunk=config["policy"]["chunk"])
-    return policy, "", policy.chunk
-
-
-def _zero(config: Config) -> Made:
-    policy = ZeroPolicy(chunk=config["policy"]["chunk"])
-    return policy, "", policy.chunk
-
-
-POLICIES: dict[str, Callable[[Config], Made]] = {"vla": _vla, "shuffled": _shuffled, "random": _random, "zero": _zero}
-
-
-def task_ids(given: Any, *, suite: str) -> tuple[int, ...]:
-    """A list of numbers, one number, or `all`."""
-    if given == "all":
+def task_ids(given: Any, *, suite: str, whole: bool) -> tuple[int, ...]:
+    """A list of numbers, one number, `all`, or the protocol's: all of them, or the first one."""
+    if given == "all" or (given == OF_THE_PROTOCOL and whole):
         return tuple(range(num_tasks(suite)))
+    if given == OF_THE_PROTOCOL:
+        return (0,)
     return _numbers(given if isinstance(given, list) else [given], key="task_ids", form="a number, a list, or all")
 
 
@@ -119,9 +158,26 @@ def init_states(given: Any) -> tuple[int, ...]:
     return tuple(range(count))
 
 
+def variations(config: Config) -> tuple[Variation, ...]:
+    """The scenes that `vary` and its companions ask for; the official ones when there are none."""
+    axes, given = config["vary"], config["vary_strength"]
+    if isinstance(axes, str):
+        raise ValueError(f"vary '{axes}' is no list: give vary=[{axes}]")
+    strengths = [float(strength) for strength in (given if isinstance(given, list) else [given])]
+    if not axes:
+        return (OFFICIAL,)
+    if not config["vary_each"]:
+        return tuple(Variation(axes=tuple(sorted(axes)), strength=strength) for strength in strengths)
+    return (OFFICIAL, *(Variation(axes=(axis,), strength=strength) for axis in axes for strength in strengths))
+
+
 def max_steps(given: Any) -> int | None:
     """A number, or `horizon`."""
     return None if given == "horizon" else _numbers([given], key="max_steps", form="a number, or horizon")[0]
+
+
+def _or(given: Any, of_the_protocol: int) -> Any:
+    return of_the_protocol if given == OF_THE_PROTOCOL else given
 
 
 def _numbers(given: list[Any], *, key: str, form: str) -> tuple[int, ...]:

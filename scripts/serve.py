@@ -7,10 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from vst_vla.policies.catalogue import make_policy
 from vst_vla.policies.server import PolicyServer, ServerSettings
 from vst_vla.policies.server_limits import LOOPBACK, ServerLimits
 from vst_vla.scripts.config import compose
-from vst_vla.scripts.rollout import make_policy
+from vst_vla.scripts.rollout import request
 from vst_vla.vla.contracts import unknown_name
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def _openpi(config: Config) -> PolicyServer:
     settings = server_settings(config)
     if settings.host not in LOOPBACK and settings.api_key is None:
         print(f"anyone who reaches {settings.host}:{settings.port} can ask: set {API_KEY_VARIABLE}", file=sys.stderr)
-    policy, _, _ = make_policy(config)
-    return PolicyServer(policy, settings=settings)
+    return PolicyServer(make_policy(request(config)).policy, settings=settings)
 
 
 def _lerobot(config: Config) -> GrpcPolicyServer:
@@ -60,8 +60,7 @@ def _lerobot(config: Config) -> GrpcPolicyServer:
         **(config["lerobot"] | {"cameras": config["lerobot"]["cameras"] or {}}),
     )
     _check_without_key(settings.host, settings.port)
-    policy, _, _ = make_policy(config)
-    return GrpcPolicyServer(policy, settings=settings)
+    return GrpcPolicyServer(make_policy(request(config)).policy, settings=settings)
 
 
 def _check_without_key(host: str, port: int) -> None:

@@ -31,6 +31,7 @@ STATE_KEY = "observation.state"
 ACTION_KEY = "action"
 ACTION_IS_PAD_KEY = "action_is_pad"
 TASK_KEY = "task"
+MOMENT_KEY = "moment"
 
 Array = NDArray[Any]
 Observation = dict[str, Any]
@@ -137,6 +138,16 @@ class Policy(Protocol):
     def reset(self) -> None:
         """Forgets the running episode."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """Where a running episode stands: under `MOMENT_KEY` in the observations of policies that say `reads_moment`."""
+
+    slot: int  # of the episodes that run at a time; a new episode takes the place of one that ended
+    task_id: int
+    init_state: int
+    step: int  # control steps executed, 0 at the start
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -154,12 +154,17 @@ def test_a_scene_without_another_goal_says_so(env: LiberoEnv) -> None:
 
 def test_a_vector_environment_hands_the_description_on() -> None:
     settings = WorkerSettings(
-        suite="libero_object", task_id=0, image_size=16, execute=2, max_steps=4, assets=find_assets("libero_object")
+        suite="libero_object",
+        image_size=16,
+        execute=2,
+        max_steps=4,
+        settle_steps=10,
+        assets=find_assets("libero_object"),
     )
     worker = ChunkEnv(settings)
-    worker.episode = Episode(init_state=3, seed=0, perturb=Perturbation(axes=("goal", "light"), seed=(1,)))
+    changed = Perturbation(axes=("goal", "light"), seed=(1,))
     envs = SyncVectorEnv([lambda: worker])
-    _, infos = envs.reset()
+    _, infos = envs.reset(options={"episode": Episode(task_id=0, init_state=3, seed=0, perturb=changed)})
     described = json.loads(infos["perturbation"][0])
     assert set(described) == {"goal", "light"}
     assert infos["task"][0] == described["goal"]["task"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,13 @@ RUN = RunIdentity(
     policy="vla",
     checkpoint="abc",
     assets="placeholder",
+    protocol="vst_vla",
     seed=0,
+    env_seed=0,
     image_size=128,
     execute=8,
     max_steps=280,
+    settle_steps=10,
 )
 RECORD = EpisodeRecord(
     run=RUN, task_id=0, task="pick up the “soup”", init_state=0, success=True, num_steps=120, wall_s=1.5
@@ -69,10 +74,36 @@ def test_other_json_is_refused(tmp_path: Path, line: str) -> None:
         RecordFile(path).read()
 
 
-def test_the_last_record_of_an_episode_counts(tmp_path: Path) -> None:
+def test_an_episode_that_broke_is_replaced_by_its_repetition(tmp_path: Path) -> None:
+    file = filled(tmp_path, count=1)
+    file.append(replace(RECORD, init_state=1, success=False, error="the process died"))
+    file.append(replace(RECORD, init_state=1))
+    assert [(r.init_state, r.success, r.error) for r in file.read()] == [(0, True, ""), (1, True, "")]
+
+
+def test_a_second_record_of_an_episode_is_refused(tmp_path: Path) -> None:
     file = filled(tmp_path)
-    file.append(replace(RECORD, init_state=1, success=False))
-    assert [(r.init_state, r.success) for r in file.read()] == [(0, True), (1, False), (2, True)]
+    varied = replace(RECORD, init_state=1, axes=("camera", "light"), strength=0.5, perturbation={"light": {"k": 3.0}})
+    file.append(varied)
+    assert file.read()[-1] == varied, "another scene is another episode"
+    file.append(varied)
+    with pytest.raises(ValueError, match=r"line 5 of .* repeats task 0, state 1, camera\+light 0.5: remove one"):
+        file.read()
+
+
+def test_two_processes_cannot_write_into_one_folder(tmp_path: Path) -> None:
+    file = filled(tmp_path)
+    code = f"""
+from pathlib import Path
+from vst_vla.envs.record import RecordFile
+try:
+    with RecordFile(Path({str(file.path)!r})).hold(): print("held")
+except ValueError as error: print(error)
+"""
+    with file.hold():
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "another process writes to" in told.stdout
+    assert sorted(path.name for path in file.path.parent.iterdir()) == ["records.jsonl"]
 
 
 def test_resume_skips_what_is_done_and_repeats_what_broke(tmp_path: Path) -> None:
@@ -83,7 +114,14 @@ def test_resume_skips_what_is_done_and_repeats_what_broke(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("policy", "zero"), ("checkpoint", "def"), ("seed", 1), ("assets", "official"), ("max_steps", 20)],
+    [
+        ("policy", "zero"),
+        ("checkpoint", "def"),
+        ("seed", 1),
+        ("assets", "official"),
+        ("max_steps", 20),
+        ("protocol", "openpi"),
+    ],
 )
 def test_another_configuration_is_one_line(tmp_path: Path, key: str, value: object) -> None:
     message = f"holds episodes with {key}=.*, this run has {key}={value}: use another"

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vst_vla.envs import report_page
+from vst_vla.envs import report_cards, report_page
 from vst_vla.envs.record import EpisodeRecord, RunIdentity
-from vst_vla.envs.report import code_revision, make_report, summarise, write_report
+from vst_vla.envs.report import make_report, summarise, write_report
+from vst_vla.envs.revision import code_revision
 from vst_vla.envs.video import VideoWriter
 
 RUN = RunIdentity(
@@ -22,10 +23,13 @@ RUN = RunIdentity(
     policy="vla",
     checkpoint="0123456789ab",
     assets="stand-in",
+    protocol="vst_vla",
     seed=3,
+    env_seed=0,
     image_size=128,
     execute=8,
     max_steps=280,
+    settle_steps=10,
 )
 
 
@@ -101,6 +105,27 @@ def test_broken_episodes_count_as_failures_and_are_told() -> None:
     assert "the simulator broke" in report_page.render_page(report_of([broken]), [broken], folder=Path())
 
 
+def test_scenes_that_could_not_be_made_are_no_trials() -> None:
+    skipped = replace(episodes(1, task_id=7)[0], success=False, error="CannotVary: no other goal")
+    report = report_of([*episodes(4), skipped])
+    assert (report["num_episodes"], report["num_success"], report["num_skipped"]) == (4, 4, 1)
+    assert report["task_ids"] == [0]
+
+
+def test_the_page_tells_the_protocol_and_what_differs_from_it() -> None:
+    told = {
+        "name": "openvla",
+        "source": "its <script>",
+        "deviations": ["20 trials a task instead of 50"],
+        "notes": ["n"],
+    }
+    records = episodes(2)
+    text = Links(report_page.render_page(report_of(records, extra={"protocol": told}), records, folder=Path())).text
+    assert all(part in text for part in ("openvla (its <script>)", "20 trials a task instead of 50"))
+    followed = report_of(records, extra={"protocol": told | {"deviations": []}})
+    assert "This run follows it." in report_page.render_page(followed, records, folder=Path())
+
+
 def test_no_episodes_is_an_error() -> None:
     with pytest.raises(ValueError, match="no episodes to report"):
         report_of([])
@@ -115,7 +140,7 @@ def test_page_holds_its_videos_and_fetches_nothing(tmp_path: Path) -> None:
     links = Links(page)
     assert links.found == ["data:video/mp4;base64," + base64.b64encode(content).decode()]
     assert not re.search(r"https?://|//[a-z]|url\(|@import", re.sub(r"base64,[^\"]+", "", page))
-    assert "script" not in links.tags
+    assert links.tags.count("script") == 1, "the filters' own"
     assert "b" not in links.tags, "a task's text must not become markup"
     for part in ("2 of 3 episodes", "soup & salad", "random", "0/3", "task 0, state 1", "failure", "stand-in"):
         assert part in links.text
@@ -125,7 +150,7 @@ def test_page_holds_its_videos_and_fetches_nothing(tmp_path: Path) -> None:
 
 def test_more_video_than_fits_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film(tmp_path / "a.mp4")
-    monkeypatch.setattr(report_page, "EMBED_LIMIT", 10)
+    monkeypatch.setattr(report_cards, "EMBED_LIMIT", 10)
     record = replace(episodes(1)[0], video="a.mp4")
     assert Links(report_page.render_page(report_of([record]), [record], folder=tmp_path)).found == ["a.mp4"]
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from vst_vla.envs.record import EpisodeRecord
-from vst_vla.envs.rollout import RolloutSettings, _leading_actions, rollout
+from vst_vla.envs.rollout import _leading_actions, rollout
+from vst_vla.envs.rollout_settings import RolloutSettings
 from vst_vla.policies.baselines import RandomPolicy, ZeroPolicy
 from vst_vla.vla.contracts import IMAGE_KEYS, LIBERO_ACTION, LIBERO_STATE, STATE_KEY, TASK_KEY, Observation
 
@@ -24,6 +25,7 @@ SETTINGS = RolloutSettings(
     num_envs=2,
     image_size=64,
     execute=4,
+    exact=False,
     max_steps=10,
     num_videos=1,
     video_size=96,
@@ -98,7 +100,7 @@ def test_films_are_on_disk_and_smooth_where_asked(two_workers: Run) -> None:
 
 @pytest.mark.sim
 def test_a_stopped_run_goes_on_and_one_worker_gives_the_records_of_two(two_workers: Run, tmp_path: Path) -> None:
-    alone = replace(SETTINGS, num_envs=1)
+    alone = replace(SETTINGS, num_envs=1, exact=True)
 
     def stop(record: EpisodeRecord) -> None:
         raise KeyboardInterrupt
@@ -130,10 +132,7 @@ def test_another_configuration_is_refused_before_anything_runs(two_workers: Run,
 def test_zero_policy_over_two_tasks_without_a_folder() -> None:
     settings = replace(SETTINGS, task_ids=(0, 3), init_states=(0,), num_envs=1, policy="zero", max_steps=4)
     records = rollout(ZeroPolicy(chunk=4), settings=settings, progress=False)
-    assert [(r.key, r.success, r.num_steps, r.video) for r in records] == [
-        ((0, 0), False, 4, ""),
-        ((3, 0), False, 4, ""),
-    ]
+    assert [(r.task_id, r.success, r.num_steps, r.video) for r in records] == [(0, False, 4, ""), (3, False, 4, "")]
 
 
 @pytest.mark.sim

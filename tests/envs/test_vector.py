@@ -14,9 +14,11 @@ import pytest
 
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.libero import LiberoEnv
+from vst_vla.envs.perturb.perturbation import Perturbation
 from vst_vla.envs.threads import one_thread_each
-from vst_vla.envs.vector import ChunkEnv, Episode, WorkerSettings, make_vector_env
-from vst_vla.vla.contracts import IMAGE_KEY
+from vst_vla.envs.vector import ChunkEnv, Episode, WorkerSettings
+from vst_vla.envs.worker import start_workers
+from vst_vla.vla.contracts import IMAGE_KEY, STATE_KEY, STILL_ACTION
 
 pytestmark = pytest.mark.sim
 SIZE = 64
@@ -26,7 +28,9 @@ CHUNKS = np.random.default_rng(3).uniform(-1, 1, (4, 4, 7)).astype(np.float32)
 @pytest.fixture(scope="module")
 def settings() -> WorkerSettings:
     assets = find_assets("libero_object")
-    return WorkerSettings(suite="libero_object", task_id=0, image_size=SIZE, execute=4, max_steps=10, assets=assets)
+    return WorkerSettings(
+        suite="libero_object", image_size=SIZE, execute=4, max_steps=10, settle_steps=10, assets=assets
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +41,8 @@ def worker(settings: WorkerSettings) -> Iterator[ChunkEnv]:
 
 
 def start(env: ChunkEnv, **more: Any) -> dict[str, Any]:
-    env.episode = Episode(init_state=2, seed=0, **more)
-    return env.reset()[0]
+    episode = Episode(**{"task_id": 0, "init_state": 2, "seed": 0, **more})
+    return env.reset(options={"episode": episode})[0]
 
 
 def film_facts(path: Path) -> tuple[int, float, int]:
@@ -60,25 +64,55 @@ def test_observations_are_liberos(worker: ChunkEnv) -> None:
             assert np.array_equal(ours[key], value), key
 
 
-def test_max_steps_cuts_inside_a_chunk_then_it_parks(worker: ChunkEnv) -> None:
+def test_max_steps_cuts_inside_a_chunk(worker: ChunkEnv) -> None:
     start(worker)
     results = [worker.step(chunk) for chunk in CHUNKS[:3]]
     assert [r[3] for r in results] == [False, False, True]
     assert results[-1][4]["num_steps"] == 10
-    worker.episode = None
-    last, info = worker.reset()
-    assert info == {}
-    observation, _, terminated, truncated, info = worker.step(CHUNKS[0])
-    assert (terminated, truncated, info) == (False, False, {})
-    assert all(np.array_equal(observation[key], last[key]) for key in last)
 
 
-def test_a_worker_without_any_episode_shows_zeros(settings: WorkerSettings) -> None:
-    env = ChunkEnv(settings)
-    observation, _ = env.reset()
-    assert env.observation_space.contains(observation)
-    assert not observation[IMAGE_KEY].any()
-    env.close()
+def test_another_task_is_another_scene_and_the_same_one_is_kept(worker: ChunkEnv) -> None:
+    first, scene = start(worker), worker.env
+    assert start(worker, init_state=3) is not None
+    assert worker.env is scene, "building a scene takes seconds"
+    other = start(worker, task_id=3)
+    assert worker.env is not scene
+    assert worker.env.task.task_id == 3
+    assert not np.array_equal(other[IMAGE_KEY], first[IMAGE_KEY])
+    assert np.array_equal(start(worker)[IMAGE_KEY], first[IMAGE_KEY])
+
+
+def test_a_scene_that_cannot_be_changed_ends_before_it_begins(
+    worker: ChunkEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vst_vla.envs.perturb.goal._IN_PART", {})
+    episode = Episode(task_id=0, init_state=2, seed=0, perturb=Perturbation(axes=("goal",), seed=(0,)))
+    _, info = worker.reset(options={"episode": episode})
+    assert (info["success"], info["num_steps"]) == (False, 0)
+    assert info["error"].startswith("CannotVary: no other goal can be asked")
+
+
+class StillInsider:
+    """Acts inside the worker: holds still, and says so by what it was given."""
+
+    def __init__(self, simulator: Any) -> None:
+        self.simulator = simulator
+
+    def act(self, simulator: Any) -> Any:
+        assert simulator is self.simulator
+        return np.array(STILL_ACTION, np.float32)
+
+
+def test_an_insider_acts_in_the_place_of_the_chunk(settings: WorkerSettings, worker: ChunkEnv) -> None:
+    inside = ChunkEnv(replace(settings, insider=StillInsider, draws=False))
+    start(inside)
+    start(worker)
+    still = np.tile(np.array(STILL_ACTION, np.float32), (4, 1))
+    for _ in range(2):
+        ours, theirs = inside.step(CHUNKS[0])[0], worker.step(still)[0]
+        assert np.array_equal(ours[STATE_KEY], theirs[STATE_KEY])
+    assert not ours[IMAGE_KEY].any(), "nobody looks"
+    inside.close()
 
 
 def test_a_film_shows_every_step_or_every_chunk(worker: ChunkEnv, tmp_path: Path) -> None:
@@ -104,7 +138,7 @@ def test_a_broken_simulator_ends_the_episode_and_not_the_run(
         raise RuntimeError("unstable\nsimulation")
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker._env, "step_chunk", explode)
+        patch.setattr(worker.env, "step_chunk", explode)
         _, reward, terminated, truncated, info = worker.step(CHUNKS[0])
     assert (reward, terminated, truncated) == (0.0, False, True)
     assert info == {"success": False, "num_steps": 0, "error": "RuntimeError: unstable simulation"}
@@ -140,4 +174,4 @@ def test_workers_get_one_thread_and_ours_stay(monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_workers_is_an_error(settings: WorkerSettings) -> None:
     with pytest.raises(ValueError, match="num_envs is 0, expected at least 1"):
-        make_vector_env(replace(settings), num_envs=0)
+        start_workers(settings, count=0)
