@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from vst_vla.envs.page import document, facts
-from vst_vla.envs.report import REPORT_HTML, REPORT_JSON, code_revision
+from vst_vla.envs.report import REPORT_HTML, REPORT_JSON
+from vst_vla.envs.revision import code_revision
 from vst_vla.envs.statistics import Z95, wilson_interval
 from vst_vla.vla.benchmarks import Benchmark
 from vst_vla.vla.benchmarks.base import Scored, by_category, mean
