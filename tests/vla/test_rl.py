@@ -93,6 +93,7 @@ def test_completions_may_be_messages():
 
 def test_terms_can_be_left_out():
     assert [term.__name__ for term in reward_terms({"format": 0, "count": 0})] == ["accuracy", "spatial"]
+    assert [term.__name__ for term in reward_terms(modes=["bbox3d", "vqa_score"])] == ["format", "accuracy"]
     with pytest.raises(ValueError, match="unknown reward term 'acuracy': did you mean 'accuracy'"):
         reward_terms({"acuracy": 1})
     with pytest.raises(ValueError, match="every reward term has the factor 0"):

@@ -20,6 +20,7 @@ class Spelling(Task[str]):
     """
 
     name: ClassVar[str] = "anls_score"
+    answers: ClassVar[str] = "a text"
 
     def _read(self, text: str) -> str | None:
         return " ".join(text.lower().split()) or None

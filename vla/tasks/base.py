@@ -31,6 +31,8 @@ class Task[Answer](ABC):
     """
 
     name: ClassVar[str]
+    answers: ClassVar[str]
+    """What a truth looks like, for errors."""
     weights: ClassVar[Mapping[str, float]] = {"format": 0.5, "accuracy": 0.5}
     """Each reward term's share (VST, https://github.com/Yangr116/VST)."""
 
@@ -52,7 +54,7 @@ class Task[Answer](ABC):
         """The truth as an answer. Raises ValueError when it is none of this task's."""
         answer = self._read(answer_text(truth))
         if answer is None:
-            raise ValueError(f"'{truth}' is no truth for {self.name}: {self.__doc__.splitlines()[0]}")  # type: ignore[union-attr]
+            raise ValueError(f"'{truth}' is no truth for {self.name}: expected {self.answers}")
         return answer
 
     def score(self, reply: str, *, truth: str) -> float:

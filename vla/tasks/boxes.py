@@ -26,6 +26,7 @@ class Boxes(Task[list[Box]]):
     """
 
     name: ClassVar[str] = "bbox3d"
+    answers: ClassVar[str] = "a JSON list of 3-D boxes, at least one"
 
     thinking: bool = False
 

@@ -20,6 +20,7 @@ class Choice(Task[str]):
     """
 
     name: ClassVar[str] = "multi_choices_score"
+    answers: ClassVar[str] = "a letter from A to F"
 
     def _read(self, text: str) -> str | None:
         found = _LETTER.search(text)

@@ -23,6 +23,7 @@ class Graded(Task[Quantity]):
     """
 
     name: ClassVar[str] = "mra_score"
+    answers: ClassVar[str] = "a number"
 
     def _read(self, text: str) -> Quantity | None:
         return first_quantity(text)

@@ -17,6 +17,7 @@ class Maths(Task[list[Any]]):
     """
 
     name: ClassVar[str] = "math_score"
+    answers: ClassVar[str] = "a number or an expression"
 
     def parse(self, reply: str) -> list[Any] | None:
         """As math_verify reads the text after the reasoning: boxed, in dollars or plain."""
@@ -26,7 +27,7 @@ class Maths(Task[list[Any]]):
         """The truth as expressions. Raises ValueError when math_verify reads none."""
         answer = self._read(truth) or self._read(f"${truth}$")
         if answer is None:
-            raise ValueError(f"'{truth}' is no truth for {self.name}: expected a number or an expression")
+            raise ValueError(f"'{truth}' is no truth for {self.name}: expected {self.answers}")
         return answer
 
     def _read(self, text: str) -> list[Any] | None:

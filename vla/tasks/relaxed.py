@@ -23,6 +23,7 @@ class Relaxed(Task[str]):
     """
 
     name: ClassVar[str] = "relaxed_score"
+    answers: ClassVar[str] = "a number or a text"
 
     def _read(self, text: str) -> str | None:
         return text.strip().lower() or None

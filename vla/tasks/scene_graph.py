@@ -46,6 +46,7 @@ class SceneGraph(Task[Graph]):
     """
 
     name: ClassVar[str] = "scene_graph"
+    answers: ClassVar[str] = "JSON with answer, width, height and scene, and at least one object"
     weights: ClassVar[Mapping[str, float]] = {"format": 0.1, "count": 0.2, "accuracy": 0.5, "spatial": 0.2}
 
     def parse(self, reply: str) -> Graph | None:
@@ -58,7 +59,7 @@ class SceneGraph(Task[Graph]):
         values = _load(truth)
         graph = _graph(values.get("scene"), answer=str(values.get("answer") or ""), size=_size(values))
         if graph is None or graph.size is None or not graph.answer or not graph.labels:
-            raise ValueError(f"'{truth[:80]}' is no truth for {self.name}: {SceneGraph.__doc__.splitlines()[0]}")  # type: ignore[union-attr]
+            raise ValueError(f"'{truth[:80]}' is no truth for {self.name}: expected {self.answers}")
         return graph
 
     def compare(self, answer: Graph, *, truth: Graph) -> float:

@@ -38,6 +38,7 @@ class Words(Task[str]):
     """
 
     name: ClassVar[str] = "vqa_score"
+    answers: ClassVar[str] = "a few words"
 
     def _read(self, text: str) -> str | None:
         return normalise(text) or None

@@ -6,7 +6,7 @@ calls plain functions can use them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -57,20 +57,24 @@ class RewardTerm:
         return [None if (paid := v.paid.get(self.__name__)) is None else self._factor * paid for v in verdicts]
 
 
-def reward_terms(factors: Mapping[str, float] | None = None) -> list[RewardTerm]:
-    """A function for every term.
+def reward_terms(
+    factors: Mapping[str, float] | None = None, *, modes: Iterable[str] = tuple(TASKS)
+) -> list[RewardTerm]:
+    """A function for every term that some task pays.
 
     Args:
         factors: of some terms; 1 where not given, 0 leaves a term out.
+        modes: the tasks that judge the replies.
 
     Raises:
         ValueError: an unknown term, or none left.
     """
     factors = dict(factors or {})
+    paid = {term for mode in modes for term in TASKS[mode].weights}
     for name in factors:
         if name not in TERMS:
             raise unknown_name("reward term", name, TERMS)
-    kept = [RewardTerm(name, factor=factors.get(name, 1.0)) for name in TERMS if factors.get(name, 1.0) != 0]
+    kept = [RewardTerm(n, factor=factors.get(n, 1.0)) for n in TERMS if n in paid and factors.get(n, 1.0) != 0]
     if not kept:
         raise ValueError(f"every reward term has the factor 0: keep one of {', '.join(TERMS)}")
     return kept
