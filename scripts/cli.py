@@ -14,6 +14,7 @@ VERBS = {
     "demos": "scripted expert demonstrations as a LeRobot v3 dataset",
     "qa": "spatial questions with exact answers, in VST's parquet format",
     "train": "spatial tuning, or a policy co-trained with spatial data",
+    "grpo": "reinforcement learning on questions whose answers a program checks",
     "rollout": "closed-loop episodes in LIBERO, with videos and a report",
     "benchmark": "a backbone's answers to spatial benchmarks, scored by their own rules",
     "serve": "a policy behind a websocket that openpi clients speak to",
