@@ -1,9 +1,9 @@
-"""The verb `grpo`: its recipes, and, where TRL is installed, a real run with the tiny backbone."""
+"""The verb `grpo`: its recipes, and a real run with the tiny backbone."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,6 @@ from vst_vla.vla.data.records import encode_png
 from vst_vla.vla.data.rl_records import RL_SCHEMA
 from vst_vla.vla.train.rl_recipe import RLRecipe
 
-needs_trl = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="pip install 'vst-vla[rl]'")
-
 
 @pytest.mark.parametrize("name", ["vst", "tiny"])
 def test_recipes_hold_settings(name):
@@ -27,8 +25,8 @@ def test_recipes_hold_settings(name):
     assert (recipe.group, recipe.temperature, recipe.clip_low, recipe.clip_high, recipe.kl) == (5, 1.0, 0.2, 0.28, 0.0)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("trl") is not None, reason="TRL is installed")
-def test_without_trl_the_verb_says_how_to_get_it(tmp_path, capsys):
+def test_without_trl_the_verb_says_how_to_get_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trl", None)  # as if it were not installed
     assert main(["grpo", f"data={tmp_path}", f"out={tmp_path}"]) == 2
     assert "reinforcement learning needs TRL: pip install 'vst-vla[rl]'" in capsys.readouterr().err
 
@@ -59,11 +57,10 @@ def guessing_backbone(learning_data, folder: Path) -> Path:
         row = {"conversations": turns, "id": str(number), "data_source": "test", "images": images, "type": "mm_qa"}
         rows.append(row | {"meta_info": "[]"})
     write_records(folder / "data" / "part.parquet", records=rows)
-    recipe = learning_data.small_recipe(steps=20, save_every=20, log_every=5)
+    recipe = learning_data.small_recipe(steps=30, save_every=30, log_every=5, learning_rate=3e-3)
     return train(folder / "out", recipe=recipe, spatial=folder / "data")
 
 
-@needs_trl
 def test_the_reward_of_a_trivial_task_rises_and_a_cut_run_goes_on(learning_data, tmp_path) -> None:
     from vst_vla.vla.train.grpo import train_grpo
     from vst_vla.vla.train.trainer import latest_checkpoint
@@ -82,7 +79,7 @@ def test_the_reward_of_a_trivial_task_rises_and_a_cut_run_goes_on(learning_data,
         line for line in json.loads((newest / "trainer_state.json").read_text())["log_history"] if "reward" in line
     ]
     assert {"rewards/format/mean", "rewards/accuracy/mean"} <= set(lines[0])
-    first, last = (np.mean([line["rewards/accuracy/mean"] for line in part]) for part in (lines[:3], lines[-3:]))
+    first, last = (np.mean([line["rewards/accuracy/mean"] for line in part]) for part in (lines[:2], lines[-4:]))
     assert last > first + 0.1
     # Cut after the checkpoint before the last one: the same command makes the rest and the model again.
     for path in (*newest.rglob("*"),):

@@ -216,7 +216,6 @@ def test_a_judge_needs_a_known_task_and_a_truth_of_its_kind():
 
 
 def test_mathematics():
-    pytest.importorskip("math_verify", reason="pip install 'vst-vla[rl]'")
     task = TASKS["math_score"]()
     for reply, truth, score in [
         ("<think>2</think>\\boxed{\\frac{1}{2}}", "0.5", 1),
