@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import mujoco
@@ -76,10 +77,15 @@ def body_pose(data: Any, body: int) -> Array:
     return rigid(data.xmat[body].reshape(3, 3), translation=data.xpos[body])
 
 
+_SPOKEN = MappingProxyType({"cookies": "cookie box"})
+"""Kinds whose files' name would be a plural in a sentence."""
+
+
 def _categories(parsed_problem: dict[str, Any]) -> dict[str, str]:
     """Instance name -> its kind in plain words, from the task's BDDL file."""
     kinds = {**parsed_problem["fixtures"], **parsed_problem["objects"]}
-    return {name: kind.replace("_", " ") for kind, instances in kinds.items() for name in instances}
+    spoken = {kind: _SPOKEN.get(kind, kind.replace("_", " ")) for kind in kinds}
+    return {name: spoken[kind] for kind, instances in kinds.items() for name in instances}
 
 
 def _find_parts(model: Any, wholes: list[SceneObject]) -> list[SceneObject]:

@@ -14,6 +14,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import mujoco
 import numpy as np
 
 from vst_vla.envs.assets import Assets, find_assets, prepare_libero
@@ -23,6 +24,8 @@ from vst_vla.vla.contracts import Array
 
 CAMERAS = ("agentview", "robot0_eye_in_hand")
 """MuJoCo names of the two policy cameras, in the order of `contracts.IMAGE_KEYS`."""
+REST_SPEED = 0.02
+"""m/s below which a thing counts as lying still."""
 
 
 class Simulator:
@@ -107,6 +110,12 @@ class Simulator:
     def holds(self, clause: Sequence[str]) -> bool:
         """Whether one clause, such as ("on", "akita_black_bowl_1", "plate_1"), is true now, as LIBERO judges it."""
         return bool(self.problem._eval_predicate(list(clause)))
+
+    def at_rest(self) -> bool:
+        """Whether no loose object moves faster than `REST_SPEED`."""
+        model, data = self.sim.model._model, self.sim.data._data
+        loose = model.jnt_dofadr[model.jnt_type == mujoco.mjtJoint.mjJNT_FREE]
+        return bool((np.linalg.norm(data.qvel[loose[:, None] + np.arange(3)], axis=1) <= REST_SPEED).all())
 
     def success(self) -> bool:
         """Whether the BDDL goal holds now."""

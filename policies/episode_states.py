@@ -13,14 +13,21 @@ from vst_vla.policies.demo_episode import disturb
 from vst_vla.policies.expert.expert import Expert
 from vst_vla.vla.contracts import STILL_ACTION, Array
 
+MOST_SETTLING = 4 * SETTLE_STEPS
+"""Control steps after which an episode begins, whatever still rolls."""
+
 
 def expert_states(simulator: Simulator, *, init_state: int, rng: np.random.Generator) -> Array:
     """The flat MuJoCo states (T, 1 + nq + nv) before each control step of one episode, and at its end.
 
-    The expert moves with the noise of its demonstrations; an episode ends at success or at the task's horizon.
+    It begins when everything lies still: some of LIBERO's initial states drop objects from a height, for longer than an
+    evaluation waits. The expert moves with the noise of its demonstrations; an episode ends at success or at the task's
+    horizon.
     """
     simulator.reset(state=init_states(simulator.task)[init_state])
-    for _ in range(SETTLE_STEPS):
+    for step in range(MOST_SETTLING):
+        if step >= SETTLE_STEPS and simulator.at_rest():
+            break
         simulator.step(np.array(STILL_ACTION))
     expert = Expert(simulator)
     states = [simulator.get_state()]

@@ -160,8 +160,14 @@ class Interview:
     def _ask(self, family: Any, about: SceneState | Clip, *, count: int) -> list[QAItem]:
         """Items that the ledger admits; asked again, once, when it refused some."""
         offered = family(about, count=count, rng=self._rng)
-        items = self._ledger.admit(offered, count=count)
+        items = self._ledger.admit(_different(offered, than=()), count=count)
         if len(items) < len(offered):
             more = family(about, count=2 * (count - len(items)), rng=self._rng)
-            items += self._ledger.admit(more, count=count - len(items))
+            items += self._ledger.admit(_different(more, than=items), count=count - len(items))
         return items
+
+
+def _different(items: Sequence[QAItem], *, than: Sequence[QAItem]) -> list[QAItem]:
+    """The items that repeat neither each other nor those others about the same scene, word for word."""
+    known = {(item.question, str(item.about)) for item in than}
+    return list({key: item for item in items if (key := (item.question, str(item.about))) not in known}.values())

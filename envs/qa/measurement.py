@@ -41,7 +41,7 @@ _QUESTIONS = {
     ),
     "taller": (
         "How much taller is the object with the {0} point than the one with the {1} point?",
-        "What is the difference in height between the object marked in {0} and the lower one marked in {1}?",
+        "What is the difference in height between the object marked in {0} and the shorter one marked in {1}?",
     ),
 }
 

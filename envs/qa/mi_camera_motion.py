@@ -33,7 +33,9 @@ MIN_TILT_DEG = 8.0
 MOVES = ("right", "left", "down", "up", "forward", "backward")
 """Along x, y and z of the first camera: positive, negative."""
 _AHEAD = (*CLOCK[9:], *CLOCK[:4])
-"""Hours before the camera: it keeps the scene in view, so it hardly ever moves towards any other."""
+_BEHIND = tuple(hour for hour in CLOCK if hour not in _AHEAD)
+"""Hours before the camera and behind it: it keeps the scene in view, so it hardly ever moves backwards. Options of one
+question are all of one kind."""
 _OPPOSITE = {"left": "right", "right": "left", "more steeply": "less steeply", "less steeply": "more steeply"}
 _NUM_OTHERS = 3
 _SAME_SCENE = "The camera moved between picture 1 and picture 2."
@@ -89,7 +91,7 @@ class CameraMotion:
         if form == "move":
             others = some(MOVES, count=_NUM_OTHERS, without=answer, rng=rng)
         if form == "clock":
-            others = some(_AHEAD if answer in _AHEAD else CLOCK, count=_NUM_OTHERS, without=answer, rng=rng)
+            others = some(_AHEAD if answer in _AHEAD else _BEHIND, count=_NUM_OTHERS, without=answer, rng=rng)
         if form in ("move", "clock"):
             choices = lettered(answer, others=others, rng=rng)
             question, told = with_options(question, choices, short=self.short_prompt), choices.letter

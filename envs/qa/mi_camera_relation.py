@@ -129,7 +129,7 @@ class CameraRelation:
         shared = pair.both()
         seen = shared[int(rng.integers(len(shared)))]
         distances = [float(np.linalg.norm(view.centres[seen.number])) for view in (pair.first, pair.second)]
-        question = self._wording("nearer", rng).format(name=seen.category)
+        question = f"{pair.lens_text} {self._wording('nearer', rng).format(name=seen.category)}"
         about = {"form": "nearer", "objects": [seen.name]}
         return self._compare(pair, distances[1] - distances[0], question, about)
 

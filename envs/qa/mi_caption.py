@@ -110,12 +110,16 @@ def _sides(one: Array, other: Array) -> list[str]:
     """One place relative to another in the first camera's axes: to the right of it and nearer, say.
 
     Left and right are told only where the picture agrees: for places in front of the camera, in this order there too.
+    Nearer is told where depth and straight distance agree.
     """
     step = one - other
     ahead = min(one[2], other[2]) > 0
     agrees = ahead and (one[0] / one[2] > other[0] / other[2]) == (step[0] > 0)
     words = ["to the right of" if step[0] > 0 else "to the left of"] if agrees and abs(step[0]) >= MIN_SIDE else []
-    return words + (["farther away than" if step[2] > 0 else "nearer than"] if abs(step[2]) >= MIN_SIDE else [])
+    farther = float(np.linalg.norm(one) - np.linalg.norm(other))
+    if min(abs(step[2]), abs(farther)) >= MIN_SIDE and (step[2] > 0) == (farther > 0):
+        words.append("farther away than" if farther > 0 else "nearer than")
+    return words
 
 
 def _names(objects: Sequence[Seen]) -> str:

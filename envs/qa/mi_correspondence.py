@@ -24,7 +24,7 @@ from vst_vla.envs.qa.wording import choose
 from vst_vla.vla.contracts import Array, SceneState
 
 NUM_POINTS = 4
-MAX_DEPTH_ERROR = 0.006
+MAX_DEPTH_ERROR = 0.003
 """Metres between the depth at which a point must lie and the depth that the second picture shows there."""
 MIN_SPREAD = 0.12
 _RING = "red"

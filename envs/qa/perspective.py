@@ -9,7 +9,7 @@ import numpy as np
 from vst_vla.envs.qa.directions import DIALS, bearing, level_length, named
 from vst_vla.envs.qa.layout import Layout, point_text, rounded
 from vst_vla.envs.qa.reasoning import Steps
-from vst_vla.envs.qa.wording import choose
+from vst_vla.envs.qa.wording import choose, degrees_text
 
 _FRAMES = {
     "compass": (
@@ -59,5 +59,5 @@ def clockwise_text(angle: float) -> str:
     """An angle in degrees, clockwise from above, as whole degrees in the shorter sense."""
     degrees = round(angle) % 360
     if degrees % 180 == 0:
-        return f"{degrees} degrees"
-    return f"{degrees} degrees clockwise" if degrees < 180 else f"{360 - degrees} degrees counterclockwise"
+        return degrees_text(degrees)
+    return f"{degrees_text(degrees)} clockwise" if degrees < 180 else f"{degrees_text(360 - degrees)} counterclockwise"

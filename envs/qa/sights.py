@@ -16,7 +16,7 @@ from vst_vla.envs.qa.films import middle_column
 from vst_vla.envs.qa.layout import Layout
 from vst_vla.envs.qa.pairs import faces_somewhere, forward
 from vst_vla.envs.qa.view import Seen, View
-from vst_vla.envs.qa.wording import choose, joined, spoken_list
+from vst_vla.envs.qa.wording import choose, degrees_text, joined, spoken_list
 
 MARGIN_PIXELS = 0.04
 """Lead in the picture, as a fraction of its width, from which on one object is told to be left of another."""
@@ -157,11 +157,11 @@ def turn_text(degrees: int) -> str:
     """A turn of whole degrees, clockwise from above, in words."""
     if degrees % 180 == 0:
         return "by 180 degrees" if degrees % 360 else "by 0 degrees"
-    return f"{degrees} degrees to the right" if degrees < 180 else f"{360 - degrees} degrees to the left"
+    return f"{degrees_text(degrees)} to the right" if degrees < 180 else f"{degrees_text(360 - degrees)} to the left"
 
 
 def _steep_text(degrees: int) -> str:
-    return f"{'up' if degrees < 0 else 'down'} by {abs(degrees)} degrees"
+    return f"{'up' if degrees < 0 else 'down'} by {degrees_text(abs(degrees))}"
 
 
 def _names(objects: Sequence[Seen]) -> str:

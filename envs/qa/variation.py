@@ -16,8 +16,8 @@ from vst_vla.envs.objects import SceneObject
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array
 
-SETTLE_STEPS = 150
-"""Physics steps of 2 ms until things rest, with the arm held still."""
+SETTLE_STEPS, MOST_SETTLING = 150, 1500
+"""Physics steps of 2 ms with the arm held still, at least and, while something still moves, at most."""
 
 _KEEP_SHARE = 0.25  # scenes, and objects of the other scenes, that stay where LIBERO put them
 _MARGIN = 0.05  # m around the objects' own area into which they are moved
@@ -63,7 +63,9 @@ class Variation:
     def _settle(self) -> None:
         held = np.concatenate([self._arm_qpos, self._fingers])
         qpos, dofs = self._data.qpos[held].copy(), self._robot_dofs()
-        for _ in range(SETTLE_STEPS):
+        for step in range(MOST_SETTLING):
+            if step >= SETTLE_STEPS and self._simulator.at_rest():
+                break
             mujoco.mj_step(self._model, self._data)
             self._data.qpos[held] = qpos
             self._data.qvel[dofs] = 0

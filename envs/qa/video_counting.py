@@ -30,7 +30,7 @@ THINGS = (
         "bbq sauce",
         "butter",
         "chocolate pudding",
-        "cookies",
+        "cookie box",
         "cream cheese",
         "ketchup",
         "milk",
@@ -129,7 +129,7 @@ class Counting:
         number = int(rng.integers(low, high + 1))
         chosen = [present[int(i)] for i in rng.permutation(len(present))[:number]] + absent[: size - number]
         names = [str(name) for name in rng.permutation(chosen)]
-        words = {"names": joined(names, word="or")}
+        words = {"names": joined(names)}
         return self._make(film, "listed", str(number), {"asked": names}, words, rng)
 
     def _side(self, film: Film, rng: np.random.Generator) -> QAItem | None:

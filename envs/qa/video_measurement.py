@@ -23,7 +23,7 @@ from vst_vla.envs.qa.wording import choose
 _QUESTIONS = {
     "height": (
         "How tall is the object that has a {0} point in the first frame?",
-        "The first frame marks an object in {0}. What is its height at the start?",
+        "The first frame marks an object in {0}. How tall is it at the start, from its lowest point to its highest?",
     ),
     "longest": (
         "How long is the longest side of the object that has a {0} point in the first frame?",
@@ -34,7 +34,7 @@ _QUESTIONS = {
         "The first frame marks an object in {0}. What is the smallest dimension of a tight box around it?",
     ),
     "moved": (
-        "How far is the object with the {0} point in the first frame from there at the end of the video?",
+        "The first frame marks an object in {0}. How far from that place is it at the end of the video?",
         "The first frame marks an object in {0}. What is the straight distance between its first and its last place?",
         "By how much is the object that starts under the {0} point displaced when the video ends?",
     ),

@@ -32,7 +32,7 @@ _QUESTIONS = {
         "What is the straight-line distance in meters between the camera's first and its last place?",
     ),
     "heading": (
-        "In which direction did the camera mainly move from the first frame to the last?",
+        "As seen from the camera in the first frame, which way did it mainly move until the last?",
         "Along its own axes in the first frame, which way did the camera go most until the last frame?",
     ),
     "away": (

@@ -1,8 +1,9 @@
 """Spatio-temporal order in a video: in which order objects first come into view, or the gripper comes closest to them.
 
-*appear* is asked of the moving wrist camera: an object comes into view in the first frame that shows `MIN_PIXELS` of
-it, when no earlier frame shows any. *approach* is asked of cameras that stand still: at the moment of its nearest
-approach to one object, the gripper is at least `MIN_LEAD` nearer to it than at that of another. Half of the videos run
+*appear* is asked of the moving wrist camera: an object comes into view in the first frame of which it fills
+`MIN_SHARE`, when no earlier frame shows any of it. *approach* is asked of cameras that stand still: the gripper is at
+least `MIN_LEAD` nearer to the first object at its moment than ever from the second one's moment on, and the other way
+round. Half of the videos run
 backwards, since a task handles its objects in one order only, which could be learnt by name.
 """
 
@@ -23,7 +24,9 @@ from vst_vla.envs.qa.wording import choose, joined
 from vst_vla.vla.contracts import Array
 
 MIN_LEAD = 0.03
-"""Metres by which the gripper is nearer to an object at one object's moment than at another's."""
+"""Metres by which the gripper is nearer to an object at its moment than ever on the other side of another's."""
+MIN_SHARE = 0.003
+"""Fraction of a picture that an object fills when it comes into view."""
 
 _QUESTIONS = {
     "appear": (
@@ -32,8 +35,10 @@ _QUESTIONS = {
         "What is the order of first appearance of {names}?",
     ),
     "approach": (
-        "The gripper comes closest to {names} at different moments of the video. In which order are these moments?",
-        "To {names}, the gripper has its smallest distance at different times. What is the order of these times?",
+        "The gripper comes closest to the centers of {names} at different moments of the video. In which order are "
+        "these moments?",
+        "To the centers of {names}, the gripper has its smallest distances at different times. What is the order of "
+        "these times?",
     ),
 }
 _MOST_OBJECTS = 4
@@ -93,11 +98,13 @@ def _chains(film: Film) -> list[tuple[str, list[str]]]:
 
     def before(one: str, other: str) -> bool:
         at_one, at_other = moments[one], moments[other]
+        if at_one >= at_other:
+            return False
         leads = (
-            distances[one][at_other] - distances[one][at_one],
-            distances[other][at_one] - distances[other][at_other],
+            distances[one][at_other:].min() - distances[one][at_one],
+            distances[other][: at_one + 1].min() - distances[other][at_other],
         )
-        return at_one < at_other and min(leads) >= MIN_LEAD
+        return min(leads) >= MIN_LEAD
 
     return [("approach", _chain(moments, before))]
 
@@ -115,11 +122,12 @@ def appearances(film: Film) -> dict[str, int]:
     """Instance name -> place of the frame in which it comes into view, where that is beyond doubt."""
     scene = film.views[0].scene
     pixels = np.stack([view.pixels for view in film.views])  # (T,O)
+    least = max(MIN_PIXELS, MIN_SHARE * film.views[0].width ** 2)
     found: dict[str, int] = {}
     for number, name in enumerate(scene.names):
         is_named = scene.parents[number] < 0 and scene.categories.count(scene.categories[number]) == 1
         shown = np.flatnonzero(pixels[:, number])
-        if is_named and len(shown) and pixels[shown[0], number] >= MIN_PIXELS:
+        if is_named and len(shown) and pixels[shown[0], number] >= least:
             found[name] = int(shown[0])
     return found
 

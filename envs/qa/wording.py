@@ -31,6 +31,11 @@ def length_text(metres: float, *, unit: str) -> str:
     return f"{metres * factor:.{decimals}f} {unit}"
 
 
+def degrees_text(degrees: int) -> str:
+    """A whole number of degrees."""
+    return f"{degrees} degree" if degrees == 1 else f"{degrees} degrees"
+
+
 def unit_sentence(unit: str) -> str:
     """Asks for a number with its unit."""
     return f"Answer in {UNITS[unit][0]}, as a number and its unit."

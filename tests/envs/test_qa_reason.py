@@ -21,7 +21,7 @@ CLOCKWISE = {
     12: [f"{hour or 12} o'clock" for hour in range(12)],
 }
 POINT = r"\((-?\d+\.\d\d), (-?\d+\.\d\d)\)"
-ANGLE = r"(\d+) degrees( clockwise| counterclockwise)?"
+ANGLE = r"(\d+) degrees?( clockwise| counterclockwise)?"
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,7 @@ SENTENCES = {
     "steps": r"(?:Compared with picture 1, picture 2 was taken from|Seen from the camera of picture 1, that of "
     r"picture 2 stands) (.+)\.",
     "turn": r"From picture 1 to picture 2 the direction of view turns (.+)\.",
-    "tilt": r"The camera looks (up|down) by (\d+) degrees in picture 1 and (up|down) by (\d+) degrees in picture 2"
+    "tilt": r"The camera looks (up|down) by (\d+) degrees? in picture 1 and (up|down) by (\d+) degrees? in picture 2"
     r"(?:, too steeply to face anywhere)?\.",
     "map": r"((?:On one map from above|Seen from above, in meters|Let the camera(?: of picture 1)? be the origin).+)\.",
     "way": rf"(?:{START}|{PLAN}){N}(?: and faces| to) {N}(?: looks along| it is|: the direction| is) {POINT}"
@@ -304,7 +304,8 @@ SENTENCES = {
     "most_of_it": r"Most of the way leads (.+)\.",
     "camera_way": rf"(?:The camera went along|Picture 2 was taken at) {POINT}, {ANGLE} from (?:there|straight ahead)\.",
     "camera_side": r"(?:That side is called (.+)|At 30 degrees an hour, the nearest hour is (.+))\.",
-    "turned_to": r"It turned (\d+) degrees to the (right|left) as seen from above, so the camera turned (right|left)\.",
+    "turned_to": r"It turned (\d+) degrees? to the (right|left) as seen from above, so the camera turned "
+    r"(right|left)\.",
     "tilted": r"It changes from (-?\d+) to (-?\d+) degrees, so picture 2 looks down (more steeply|less steeply)\.",
     "parts": r"Between the cameras there are ([\d.]+) m to the side, ([\d.]+) m along the view and ([\d.]+) m in "
     r"height\.",

@@ -57,6 +57,7 @@ def read_things(simulator):
     problem, model = simulator.problem, simulator.sim.model._model
     tables = problem.parsed_problem["objects"], problem.parsed_problem["fixtures"]
     kinds = {name: kind.replace("_", " ") for table in tables for kind, names in table.items() for name in names}
+    kinds = {name: "cookie box" if kind == "cookies" else kind for name, kind in kinds.items()}
     found = {}
     for name in (*problem.objects_dict, *problem.fixtures_dict):
         if name in problem.obj_body_id and (geoms := drawn_below(model, problem.obj_body_id[name])):
