@@ -57,6 +57,8 @@ def test_every_row_once_an_epoch() -> None:
 def test_ratio() -> None:
     assert split_rows(32, spatial_ratio=0.25) == (24, 8)
     assert split_rows(32, spatial_ratio=0.0) == (32, 0)
+    with pytest.raises(ValueError, match=r"spatial_ratio 0.1 of 5 rows is none"):
+        split_rows(5, spatial_ratio=0.1)
     with pytest.raises(ValueError, match=r"spatial_ratio 1.5 is outside"):
         split_rows(32, spatial_ratio=1.5)
 

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 
 from vst_vla.scripts.cli import main
 from vst_vla.vla.backbone import load_backbone
@@ -90,6 +91,12 @@ def test_layers_sharded_over_two_processes_have_the_same_gradients(upstream_layo
     for name, gradient in found["gradients"].items():
         torch.testing.assert_close(gradient, expected[name].grad, rtol=1e-4, atol=1e-6)
     model.load_state_dict(found["weights"])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("one_gpu", "NO"), ("fsdp2", "FSDP"), ("fsdp2_nodes", "FSDP")])
+def test_accelerate_reads_the_files(name: str, kind: str) -> None:
+    config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
+    assert (config.distributed_type, config.mixed_precision) == (kind, "bf16")
 
 
 def test_the_files_for_accelerate_name_layers_that_exist_and_agree() -> None:

@@ -54,11 +54,13 @@ def split_rows(batch_size: int, *, spatial_ratio: float) -> tuple[int, int]:
     """How many robot and spatial rows a batch of `batch_size` holds.
 
     Raises:
-        ValueError: for a ratio outside [0, 1).
+        ValueError: for a ratio outside [0, 1), or one that asks for spatial rows but leaves none.
     """
     if not 0 <= spatial_ratio < 1:
         raise ValueError(f"spatial_ratio {spatial_ratio} is outside [0, 1): 0.25 means a quarter of the rows")
     spatial = round(batch_size * spatial_ratio)
+    if spatial_ratio and not spatial:
+        raise ValueError(f"spatial_ratio {spatial_ratio} of {batch_size} rows is none: let a process take more rows")
     return batch_size - spatial, spatial
 
 

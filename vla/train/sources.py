@@ -50,7 +50,9 @@ def build_batches(
         ValueError: data that cannot be used, weights or a batch size that do not fit, or packing with demonstrations.
     """
     micro, accumulation = recipe.split(num_processes)
-    num_robot, num_spatial = split_rows(micro, spatial_ratio=recipe.spatial_ratio if spatial else 0.0)
+    num_robot, num_spatial = 0, micro
+    if robot is not None:
+        num_robot, num_spatial = split_rows(micro, spatial_ratio=recipe.spatial_ratio if spatial else 0.0)
     collator = Collator(
         model.processor,
         image_keys=robot.image_keys if robot else (),
@@ -67,7 +69,7 @@ def build_batches(
         transforms = build_transforms(model.spec, stats=robot.norm_stats, augmentation=recipe.augmentation)
     if spatial:
         source = _conversations(recipe, spatial, weights=weights, collator=collator, seed=seed, number=len(sources))
-        sources.append(replace(source, per_step=micro if robot is None else num_spatial))
+        sources.append(replace(source, per_step=num_spatial))
     items = _items(sources[0], epochs=recipe.epochs) if recipe.steps is None and sources else 0
     steps = recipe.steps or math.ceil(items / (accumulation * num_processes))
     num_items = steps * accumulation * num_processes
