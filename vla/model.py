@@ -84,8 +84,13 @@ class VLAModel(nn.Module):
         """Keeps activations for the backward pass again."""
         self.vlm.gradient_checkpointing_disable()
 
-    def forward(self, **batch: Any) -> dict[str, torch.Tensor]:
-        """{"loss": scalar, detached scalars to log}: the head's loss on robot rows, cross-entropy on conversations."""
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        """{"loss": scalar, detached scalars to log}: the head's loss on robot rows, cross-entropy on conversations.
+
+        Of several, given as `batches`, each one's by its name: data parallel training wants one call a step.
+        """
+        if "batches" in batch:
+            return {name: self.forward(**part) for name, part in batch["batches"].items()}
         if "slot_mask" not in batch:
             return self._language_loss(batch)
         head, hidden = self._require_head(), self._slot_states(batch)

@@ -91,6 +91,14 @@ def test_language_loss_equals_the_stock_model(model):
     torch.testing.assert_close(model(**batch)["loss"], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_robot_rows_and_conversations_in_one_call(model):
+    batches = {"robot": _robot_batch(model), "spatial": _question_batch(model)}
+    together = model(batches=batches)
+    assert together.keys() == batches.keys()
+    for name, batch in batches.items():
+        assert torch.equal(together[name]["loss"], model(**batch)["loss"])
+
+
 def test_hidden_states_equal_the_stock_model_on_every_real_token(model):
     batch = _question_batch(model)
     stock = model.vlm.model(**{key: value for key, value in batch.items() if key != "labels"}).last_hidden_state

@@ -60,9 +60,9 @@ class VLATrainer(Trainer):
         `num_items_in_batch` is what `get_batch_samples` counted.
         """
         total = torch.zeros((), device=self.args.device)
-        for name, batch in inputs[PARCEL].unpack().items():
-            output = model(**batch)
-            share = 1.0 if num_items_in_batch is None else self._share(batch, num_items_in_batch)
+        batches = inputs[PARCEL].unpack()
+        for name, output in model(batches=batches).items():
+            share = 1.0 if num_items_in_batch is None else self._share(batches[name], num_items_in_batch)
             total = total + self._weights.get(name, 1.0) * share * output["loss"]
             for key, value in output.items():
                 self._metrics[f"{name}/{key}"].append(share * value.detach())
