@@ -130,13 +130,21 @@ def _switches(simulator: Simulator, things: dict[str, Thing], regions: dict[str,
     for drawer in drawers:
         if drawer.name in opened:
             yield ("close", drawer.name)
-        elif drawer.owner not in blocked and _has_room(simulator, drawer):
+        elif drawer.owner not in blocked and _faces_robot(simulator, drawer) and _has_room(simulator, drawer):
             yield ("open", drawer.name)
     for thing in things.values():
         if thing.kind == "microwave":
             yield ("close", thing.name) if simulator.holds(("open", thing.name)) else ("open", thing.name)
         elif thing.kind == "flat stove":
             yield ("turnoff", thing.name) if simulator.holds(("turnon", thing.name)) else ("turnon", thing.name)
+
+
+def _faces_robot(simulator: Simulator, drawer: Region) -> bool:
+    """Whether a drawer does not come out away from the robot, whose arm is too short to reach around it."""
+    data, number = simulator.sim.data._data, simulator.sim.model.joint_name2id(drawer.joints[0])
+    out = data.xaxis[number] * np.sign(simulator.sim.model.jnt_range[number].sum())
+    apart = data.xanchor[number] - data.body("robot0_base").xpos
+    return bool(out[:2] @ apart[:2] < 0)
 
 
 def _has_room(simulator: Simulator, drawer: Region) -> bool:

@@ -152,6 +152,24 @@ def test_a_scene_without_another_goal_says_so(env: LiberoEnv) -> None:
         vary_goal(env.simulator, strength=1.0, rng=np.random.default_rng(0), undo=ExitStack())
 
 
+@pytest.mark.parametrize(("suite", "asked"), [("libero_spatial", False), ("libero_goal", True)])
+def test_a_drawer_that_comes_out_away_from_the_robot_is_not_to_be_opened(
+    suite: str, *, asked: bool, has_full_assets: bool
+) -> None:
+    if not has_full_assets:
+        pytest.skip(f"{suite} needs LIBERO's assets")
+    env = LiberoEnv(suite, task_id=9, images=False)
+    reset(env)
+    drawn = set()
+    for seed in range(12):
+        with ExitStack() as undo:
+            how = vary_goal(env.simulator, strength=1.0, rng=np.random.default_rng(seed), undo=undo)
+            drawn |= {clause[0] for clause in how["goal"]}
+    env.close()
+    assert ("open" in drawn) is asked
+    assert {"on", "turnon"} <= drawn
+
+
 def test_a_vector_environment_hands_the_description_on() -> None:
     settings = WorkerSettings(
         suite="libero_object",
