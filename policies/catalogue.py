@@ -80,4 +80,51 @@ def _zero(request: Request) -> Made:
     return Made(policy=policy, chunk=policy.chunk)
 
 
-MAKERS: dict[str, Callable[[Request], Made]] = {"vla": _vla, "shuffled": _shuffled, "random": _random, "zero": _zero}
+def _expert(request: Request) -> Made:
+    from vst_vla.policies.expert.inside import ExpertInside
+
+    policy = ExpertInside(chunk=request.options["chunk"])
+    return Made(policy=policy, chunk=policy.chunk)
+
+
+def _server(request: Request) -> Made:
+    from vst_vla.policies.server_policy import ServerPolicy
+
+    if not request.address:
+        raise ValueError("give address=ws://HOST:PORT, where the policy server listens")
+    policy = ServerPolicy(request.address, **_without_name(request.options))
+    return Made(policy=policy, chunk=policy.chunk, checkpoint=policy.checkpoint)
+
+
+def _lerobot(request: Request) -> Made:
+    from vst_vla.policies.lerobot_policy import LeRobotPolicy
+
+    if not request.checkpoint:
+        raise ValueError("give checkpoint=DIR, a policy folder of LeRobot's (…/pretrained_model)")
+    policy = LeRobotPolicy(request.checkpoint, image_size=request.image_size, **_without_name(request.options))
+    return Made(policy=policy, chunk=policy.chunk, checkpoint=policy.checkpoint)
+
+
+def _replay(request: Request) -> Made:
+    from vst_vla.policies.replay_policy import ReplayPolicy
+
+    if not request.data:
+        raise ValueError("give data=DIR, a data set that `vst-vla demos` made")
+    policy = ReplayPolicy(request.data, suite=request.suite, **_without_name(request.options))
+    return Made(policy=policy, chunk=policy.chunk, checkpoint=policy.checkpoint, episodes=policy.episodes)
+
+
+def _without_name(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != "name"}
+
+
+MAKERS: dict[str, Callable[[Request], Made]] = {
+    "vla": _vla,
+    "shuffled": _shuffled,
+    "random": _random,
+    "zero": _zero,
+    "expert": _expert,
+    "server": _server,
+    "lerobot": _lerobot,
+    "replay": _replay,
+}

@@ -12,7 +12,7 @@ from vst_vla.policies.server import PolicyServer, ServerSettings
 from vst_vla.policies.server_limits import LOOPBACK, ServerLimits
 from vst_vla.scripts.config import compose
 from vst_vla.scripts.rollout import request
-from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.contracts import Policy, unknown_name
 
 if TYPE_CHECKING:
     from vst_vla.policies.grpc_server import GrpcPolicyServer
@@ -42,7 +42,7 @@ def _openpi(config: Config) -> PolicyServer:
     settings = server_settings(config)
     if settings.host not in LOOPBACK and settings.api_key is None:
         print(f"anyone who reaches {settings.host}:{settings.port} can ask: set {API_KEY_VARIABLE}", file=sys.stderr)
-    return PolicyServer(make_policy(request(config)).policy, settings=settings)
+    return PolicyServer(_policy(config), settings=settings)
 
 
 def _lerobot(config: Config) -> GrpcPolicyServer:
@@ -60,7 +60,15 @@ def _lerobot(config: Config) -> GrpcPolicyServer:
         **(config["lerobot"] | {"cameras": config["lerobot"]["cameras"] or {}}),
     )
     _check_without_key(settings.host, settings.port)
-    return GrpcPolicyServer(make_policy(request(config)).policy, settings=settings)
+    return GrpcPolicyServer(_policy(config), settings=settings)
+
+
+def _policy(config: Config) -> Policy:
+    """Raises ValueError for a policy that needs to know the episode, or sits in the evaluator's own workers."""
+    policy = make_policy(request(config)).policy
+    if getattr(policy, "reads_moment", False) or hasattr(policy, "insider"):
+        raise ValueError(f"policy={config['policy']['name']} acts in `vst-vla rollout` only: serve a checkpoint")
+    return policy
 
 
 def _check_without_key(host: str, port: int) -> None:
