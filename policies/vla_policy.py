@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from vst_vla.vla.contracts import ActionSpec, Array, Observation, StateSpec
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
 
-HASHED_FILES = ("*.safetensors", "config.json", "norm_stats.json", "vst_vla.json")
+HASHED_FILES = ("*.safetensors", "config.json", "norm_stats.json", "vst_vla.json", "action_tokenizer/*.json")
 
 
 class VLAPolicy:
@@ -26,13 +27,22 @@ class VLAPolicy:
         folder: a checkpoint that `vst-vla train` wrote with a head.
         device: a torch device, or "auto" for the GPU where there is one.
         replan: actions kept of every predicted chunk, None for all.
+        head: options of the head to change for acting, such as {"steps": 4} of `flow`.
 
     Raises:
-        ValueError: for a folder that holds no policy, a `replan` outside the chunk, or a device that is not there.
+        ValueError: for a folder that holds no policy, a `replan` outside the chunk, a device that is not there, or a
+            head that is not the checkpoint's.
     """
 
-    def __init__(self, folder: str | Path, *, device: str = "auto", replan: int | None = None) -> None:
-        model = VLAModel.load(folder, device=choose_device(device))
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        replan: int | None = None,
+        head: Mapping[str, Any] | None = None,
+    ) -> None:
+        model = VLAModel.load(folder, device=choose_device(device), head=head)
         assert model.spec is not None  # load refuses a folder without one
         if replan is not None and not 1 <= replan <= model.spec.chunk:
             raise ValueError(

@@ -137,7 +137,9 @@ def request(config: Config, *, replan: int | None = None) -> Request:
 
 def sanity_config(config: Config, name: str, *, chunk: int) -> Config:
     """The run again with another policy, which executes as many actions a chunk as the one it is compared with."""
-    return config | {"policy": {"device": "auto", **config["policy"], "name": name, "chunk": chunk, "replan": chunk}}
+    return config | {
+        "policy": {"device": "auto", "head": None, **config["policy"], "name": name, "chunk": chunk, "replan": chunk}
+    }
 
 
 def task_ids(given: Any, *, suite: str, whole: bool) -> tuple[int, ...]:

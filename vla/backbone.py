@@ -138,6 +138,21 @@ def add_lora(
     inject_adapter_in_model(config, backbone.model)
 
 
+def add_words(backbone: Backbone, *, words: Sequence[str]) -> list[int]:
+    """Adds ordinary tokens behind the vocabulary, those it lacks, and returns the ids of all `words`.
+
+    Spare rows of the embedding come first (Qwen2.5-VL-3B has 271 of them); it grows only when they do not suffice. The
+    embeddings learn even where the language model is frozen: a new word means nothing yet.
+    """
+    model, tokenizer = backbone.model, backbone.processor.tokenizer
+    tokenizer.add_tokens(list(words))
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+    for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+        table.requires_grad_(requires_grad=True)
+    return [int(number) for number in tokenizer.convert_tokens_to_ids(list(words))]
+
+
 def use_attention(model: Qwen2_5_VLForConditionalGeneration, attention: str) -> None:
     """Sets the attention implementation; "sdpa" gives the vision tower the batched form of the same attention.
 

@@ -11,7 +11,7 @@ A batch, right padded, is all robot rows or all conversations; packed, it is one
     labels                  (B,L)    next-token targets, -100 elsewhere; conversations only
     pixel_values            (P,1176) patches of the N images in row order, as Qwen's image processor makes them
     image_grid_thw          (N,3)    each image's grid in patches
-    slot_mask               (B,L)    bool, K true a row, after the prompt; its presence makes a robot batch
+    slot_mask               (B,L)    bool, K true a row (K may be 0), after the prompt; its presence makes a robot batch
     state                   (B,S)    normalised; when the policy has a state
     actions, action_is_pad  (B,C,A), (B,C)    normalised; for the loss
 """
@@ -19,21 +19,23 @@ A batch, right padded, is all robot rows or all conversations; packed, it is one
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Qwen2_5_VLConfig
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
-from vst_vla.vla.backbone import Backbone, load_backbone
+from vst_vla.vla.backbone import Backbone, add_words, load_backbone
 from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
-from vst_vla.vla.heads import ActionHead, make_head
+from vst_vla.vla.heads import ActionHead, Sizes, for_acting, make_head
+from vst_vla.vla.heads.base import token_loss
 from vst_vla.vla.normalize import NormStats
-from vst_vla.vla.packing import packed_arguments
-from vst_vla.vla.prompt import IGNORED
+from vst_vla.vla.prompt import IGNORED, MESSAGE_END
+from vst_vla.vla.reading import Precision, PromptReader
 from vst_vla.vla.spec import ModelSpec
 from vst_vla.vla.vision import encode_images, rope_positions
 
@@ -63,8 +65,11 @@ class VLAModel(nn.Module):
         self.vlm = backbone.model
         self.processor = backbone.processor
         self.spec, self.norm_stats = spec, norm_stats
-        self.head = None if spec is None else _head(spec, hidden_dim=backbone.hidden_dim)
+        self.head = None if spec is None else _head(spec, config=self.config.text_config)
         self.camera_embedding = None if spec is None else _camera_embedding(spec, hidden_dim=backbone.hidden_dim)
+        if self.head is not None and self.head.new_tokens:
+            *ids, end = add_words(backbone, words=(*self.head.new_tokens, MESSAGE_END))
+            self.head.take_tokens(ids, end=end)
 
     @property
     def config(self) -> Qwen2_5_VLConfig:
@@ -93,21 +98,25 @@ class VLAModel(nn.Module):
             return {name: self.forward(**part) for name, part in batch["batches"].items()}
         if "slot_mask" not in batch:
             return self._language_loss(batch)
-        head, hidden = self._require_head(), self._slot_states(batch)
+        head, prompts = self._require_head(), self.prompts(batch)
         with torch.autocast(self.device.type, enabled=False):
-            return head.loss(hidden, actions=batch["actions"], action_is_pad=batch["action_is_pad"])
+            return head.loss(prompts, actions=batch["actions"], action_is_pad=batch["action_is_pad"])
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> torch.Tensor:
         """Normalised action chunks (B,C,A) float32 for a robot batch on any device."""
         head = self._require_head()
         moved = {key: value.to(self.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
-        return head.predict(self._slot_states(moved))
+        return head.predict(self.prompts(moved))
 
     def encode(self, batch: Batch) -> torch.Tensor:
-        """Hidden states (B,L,D) after the last layer's norm; positions on padding are meaningless."""
+        """Hidden states (B,L,D) of conversations after the last layer's norm; those on padding are meaningless."""
+        return self.prompts(batch).read_all()
+
+    def prompts(self, batch: Batch) -> PromptReader:
+        """The batch embedded, its visual tokens in place, for a head to have read."""
+        ids, attention_mask = batch["input_ids"], batch.get("attention_mask")
         grids = tuple(tuple(grid) for grid in batch["image_grid_thw"].tolist()) if "image_grid_thw" in batch else ()
-        ids = batch["input_ids"]
         image_mask = ids == self.config.image_token_id
         embeds = self.vlm.get_input_embeddings()(ids)
         if grids:
@@ -117,19 +126,16 @@ class VLAModel(nn.Module):
             embeds = embeds.masked_scatter(image_mask[..., None], visual.to(embeds.dtype))
         elif self.training and torch.distributed.is_initialized():
             embeds = embeds + self._idle_tower().to(embeds.dtype)
-        if "slot_mask" in batch:
-            slots = self._require_head().slots(batch.get("state"), batch_size=len(ids))
-            embeds = embeds.masked_scatter(batch["slot_mask"][..., None], slots.to(embeds.dtype))
-        positions = rope_positions(
-            image_mask, grids=grids, merge=self._merge, attention_mask=batch.get("attention_mask")
+        return PromptReader(
+            vlm=self.vlm,
+            embeds=embeds,
+            positions=rope_positions(image_mask, grids=grids, merge=self._merge, attention_mask=attention_mask),
+            attention_mask=attention_mask,
+            sample_lengths=batch.get("sample_lengths"),
+            slot_mask=batch.get("slot_mask", torch.zeros_like(image_mask)),
+            state=batch.get("state"),
+            precision=Precision.current(self.device.type),
         )
-        # Right padding under a causal mask is never attended to by a real token, so no mask is needed.
-        layout: dict[str, Any] = {"position_ids": positions}
-        if "sample_lengths" in batch:
-            layout = packed_arguments(positions, sample_lengths=batch["sample_lengths"])
-        output = self.vlm.model.language_model(inputs_embeds=embeds, use_cache=False, **layout)
-        hidden: torch.Tensor = output.last_hidden_state
-        return hidden
 
     def save(self, folder: str | Path) -> None:
         """Writes one self-contained folder, whole or not at all; see `checkpoint` for its files.
@@ -147,6 +153,7 @@ class VLAModel(nn.Module):
             self.processor.save_pretrained(fresh)
             if self.spec is not None and self.norm_stats is not None:
                 save_file(self._own_weights(), fresh / HEAD_FILE)
+                self._require_head().save_files(fresh)
                 (fresh / SPEC_FILE).write_text(self.spec.to_json(), encoding="utf-8")
                 (fresh / STATS_FILE).write_text(self.norm_stats.to_json(), encoding="utf-8")
 
@@ -158,11 +165,20 @@ class VLAModel(nn.Module):
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype = "auto",
         attention: str = "sdpa",
+        head: Mapping[str, Any] | None = None,
     ) -> VLAModel:
         """Reads a folder that `save` wrote with a head, ready to act.
 
+        Args:
+            folder: the checkpoint.
+            device: where to put it.
+            dtype: weight type, see `load_backbone`.
+            attention: transformers' attention implementation, see `load_backbone`.
+            head: options of the head to change for acting, such as {"steps": 4} of `flow`.
+
         Raises:
-            ValueError: no such folder, a backbone without a head, or statistics or head weights that do not fit.
+            ValueError: no such folder, a backbone without a head, statistics or head weights that do not fit, or
+                another head or an option that training has fixed.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -171,10 +187,12 @@ class VLAModel(nn.Module):
             missing = f"'{folder}' has no action head ({SPEC_FILE} is missing)"
             raise ValueError(f"{missing}: train one with `vst-vla train backbone={folder}`")
         spec = ModelSpec.from_json((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        spec = replace(spec, head=for_acting(spec.head, head or {}))
         stats = NormStats.load(folder / STATS_FILE)
         spec.check(stats)
         model = cls(load_backbone(str(folder), dtype=dtype, attention=attention), spec=spec, norm_stats=stats)
         model._load_own_weights(folder / HEAD_FILE)
+        model._require_head().load_files(folder)
         model.to(device).eval()
         return model
 
@@ -194,20 +212,12 @@ class VLAModel(nn.Module):
             raise ValueError("robot rows reached a model without an action head: pass a spec to VLAModel")
         return self.head
 
-    def _slot_states(self, batch: Batch) -> torch.Tensor:
-        """Hidden states at the slots, (B,K,D)."""
-        mask = batch["slot_mask"]
-        return self.encode(batch)[mask].unflatten(0, (len(mask), -1))
-
     def _language_loss(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Mean cross-entropy of the targets; the vocabulary's logits are computed at those positions only."""
         targets = batch["labels"][:, 1:]
         wanted = targets != IGNORED
-        targets = targets[wanted]
         logits = self.vlm.lm_head(self.encode(batch)[:, :-1][wanted]).float()
-        accuracy = (logits.detach().argmax(-1) == targets).float().mean()
-        loss = F.cross_entropy(logits, targets)
-        return {"loss": loss, "token_accuracy": accuracy}
+        return token_loss(logits, targets=targets[wanted])
 
     def _camera_offsets(self, grids: tuple[tuple[int, ...], ...]) -> torch.Tensor:
         """Each visual token's camera vector, (V,D); the cameras of a row come in the spec's order."""
@@ -231,8 +241,16 @@ class VLAModel(nn.Module):
         self.load_state_dict(theirs, strict=False)
 
 
-def _head(spec: ModelSpec, *, hidden_dim: int) -> ActionHead:
-    return make_head(spec.head, hidden_dim=hidden_dim, action_dim=spec.action.dim, state_dim=spec.state_dim)
+def _head(spec: ModelSpec, *, config: Qwen2_5_VLTextConfig) -> ActionHead:
+    sizes = Sizes(
+        hidden=config.hidden_size,
+        action=spec.action.dim,
+        state=spec.state_dim,
+        num_layers=config.num_hidden_layers,
+        num_kv_heads=config.num_key_value_heads,
+        head_dim=config.hidden_size // config.num_attention_heads,
+    )
+    return make_head(spec.head, sizes=sizes)
 
 
 def _camera_embedding(spec: ModelSpec, *, hidden_dim: int) -> nn.Parameter | None:

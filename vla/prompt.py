@@ -21,6 +21,7 @@ Message = dict[str, Any]
 IGNORED = -100
 IMAGE_TOKEN = "<|image_pad|>"
 VIDEO_TOKEN = "<|video_pad|>"
+MESSAGE_END = "<|im_end|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 SYSTEM_PROMPT = "You are a helpful assistant."
 THINKING_PROMPT = (
@@ -99,7 +100,7 @@ def render(messages: Sequence[Message], *, add_generation_prompt: bool = False) 
     segments = []
     for message in messages:
         body = "".join(_content_text(part) for part in message["content"])
-        text = f"<|im_start|>{message['role']}\n{body}<|im_end|>"
+        text = f"<|im_start|>{message['role']}\n{body}{MESSAGE_END}"
         segments.append(Segment(text=text, is_target=message["role"] == "assistant"))
         segments.append(Segment(text="\n", is_target=False))
     if add_generation_prompt:

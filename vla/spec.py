@@ -20,6 +20,7 @@ from vst_vla.vla.contracts import (
 from vst_vla.vla.normalize import NormStats
 
 FORMAT = 1
+LEAST_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class ModelSpec:
     image_size: int = 112  # side in px of each square camera image that the model sees
     crop: float = 1.0  # side of the random training crop as a fraction; the centre crop of that size when acting
     camera_embedding: bool = True  # a learned vector a camera, added to its visual tokens
+    # share of the action's range below which a dimension's own range is not scaled up to [-1, 1]
+    least_action_share: float = LEAST_SHARE
     backbone: str = "tiny"
     revision: str | None = None
     recipe: str = ""

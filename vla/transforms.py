@@ -23,8 +23,6 @@ Sample = dict[str, Any]
 Transform = Callable[[Sample, np.random.Generator | None], Sample]
 
 GRIPPER = "gripper"
-LEAST_SHARE = 0.1
-"""Share of the action's range below which a dimension's own range is not scaled up to it."""
 STATE_CLIP = 1.5
 """Normalised states are cut here: outside the demonstrations' range, distance says nothing the policy has learnt."""
 
@@ -118,11 +116,11 @@ class Normalise:
 def action_normalizer(spec: ModelSpec, *, stats: NormStats) -> Normalizer:
     """Quantile normalisation of the action; a gripper command is already -1 or +1 and is left alone.
 
-    A dimension that moves over less than a tenth of the action's range, such as rotation in a task without any, is not
-    blown up to the full range: its jitter would take half of the loss.
+    A dimension that moves over less than `spec.least_action_share` of the action's range, such as rotation in a task
+    without any, is not blown up to the full range: its jitter would take half of the loss.
     """
     keep = [i for i, name in enumerate(spec.action.names) if name == GRIPPER]
-    least = LEAST_SHARE * (spec.action.high - spec.action.low)
+    least = spec.least_action_share * (spec.action.high - spec.action.low)
     return Normalizer(stats.require(ACTION_KEY, dim=spec.action.dim), keep=keep, min_width=least)
 
 

@@ -50,9 +50,10 @@ def spec_of(config: VstVlaConfig, *, features: Mapping[str, Mapping[str, Any]], 
 
 
 def config_of(spec: ModelSpec, *, device: str) -> VstVlaConfig:
-    """LeRobot's settings of a policy that exists."""
+    """LeRobot's settings of a policy that exists. Raises ValueError for one without a state."""
     options = {key: value for key, value in spec.head.items() if key not in {"name", "chunk"}}
-    assert spec.state is not None
+    if spec.state is None:
+        raise ValueError("the policy has no state, which LeRobot's plug-in passes on: train one with recipe.state=true")
     return VstVlaConfig(
         device=device,
         push_to_hub=False,

@@ -32,6 +32,12 @@ def benchmark_layouts() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def head_batches() -> ModuleType:
+    """The helpers in head_batches.py."""
+    return _module("head_batches")
+
+
+@pytest.fixture(scope="session")
 def old_layouts() -> ModuleType:
     """The helpers in old_layouts.py."""
     return _module("old_layouts")

@@ -3,13 +3,26 @@
 import pytest
 import torch
 
-from vst_vla.vla.heads import make_head
+from vst_vla.vla.heads import Sizes, make_head
 from vst_vla.vla.heads.parallel import ParallelHead
+
+SIZES = Sizes(hidden=16, action=7, state=8)
 
 
 def _head(**options):
     torch.manual_seed(0)
-    return ParallelHead(hidden_dim=16, action_dim=7, state_dim=8, chunk=4, **options)
+    return ParallelHead(sizes=SIZES, chunk=4, **options)
+
+
+class Prompts:
+    """Prompts whose states at the slots are known."""
+
+    def __init__(self, hidden):
+        self.hidden, self.batch_size, self.state = hidden, len(hidden), torch.zeros(len(hidden), 8)
+
+    def read(self, slots):
+        assert slots.shape == self.hidden.shape
+        return self.hidden
 
 
 def test_slots_are_the_state_then_the_queries():
@@ -21,7 +34,7 @@ def test_slots_are_the_state_then_the_queries():
 
 
 def test_without_a_state_there_are_only_queries():
-    head = ParallelHead(hidden_dim=16, action_dim=7, chunk=4)
+    head = ParallelHead(sizes=Sizes(hidden=16, action=7), chunk=4)
     assert head.slots(None, batch_size=2).shape == (2, 4, 16)
 
 
@@ -31,28 +44,29 @@ def test_a_missing_state_is_an_error():
 
 
 def test_padded_steps_do_not_count():
-    head, hidden = _head(), torch.randn(2, 5, 16)
+    head, prompts = _head(), Prompts(torch.randn(2, 5, 16))
     actions = torch.randn(2, 4, 7)
     padding = torch.tensor([[False, False, True, True], [False, True, True, True]])
-    loss = head.loss(hidden, actions=actions, action_is_pad=padding)["loss"]
-    error = (head.predict(hidden) - actions).abs()[~padding]
+    loss = head.loss(prompts, actions=actions, action_is_pad=padding)["loss"]
+    error = (head.predict(prompts) - actions).abs()[~padding]
     torch.testing.assert_close(loss, error.mean())
     actions[padding] = 1e6
-    torch.testing.assert_close(head.loss(hidden, actions=actions, action_is_pad=padding)["loss"], loss)
+    torch.testing.assert_close(head.loss(prompts, actions=actions, action_is_pad=padding)["loss"], loss)
 
 
 def test_an_all_padded_batch_has_zero_loss_not_nan():
-    loss = _head().loss(torch.randn(1, 5, 16), actions=torch.ones(1, 4, 7), action_is_pad=torch.ones(1, 4).bool())
+    prompts, padding = Prompts(torch.randn(1, 5, 16)), torch.ones(1, 4).bool()
+    loss = _head().loss(prompts, actions=torch.ones(1, 4, 7), action_is_pad=padding)
     assert loss["loss"].item() == 0.0
 
 
 def test_half_precision_states_give_float32_actions():
-    assert _head().predict(torch.randn(1, 5, 16, dtype=torch.bfloat16)).dtype == torch.float32
+    assert _head().predict(Prompts(torch.randn(1, 5, 16, dtype=torch.bfloat16))).dtype == torch.float32
 
 
 def test_every_query_reaches_its_own_action_step():
     head, hidden = _head(), torch.randn(1, 5, 16, requires_grad=True)
-    head.predict(hidden)[0, 2].sum().backward()
+    head.predict(Prompts(hidden))[0, 2].sum().backward()
     assert hidden.grad[0].abs().sum(-1).nonzero().flatten().tolist() == [3]
 
 
@@ -67,4 +81,4 @@ def test_every_query_reaches_its_own_action_step():
 )
 def test_bad_head_configs(config, message):
     with pytest.raises(ValueError, match=message):
-        make_head(config, hidden_dim=16, action_dim=7, state_dim=8)
+        make_head(config, sizes=SIZES)

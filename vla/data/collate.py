@@ -53,8 +53,10 @@ class Collator:
         batch, counts = self._pictures(pictures)
         per_row = np.reshape(counts, (len(samples), -1))
         rows = [self._robot_prompt(s[TASK_KEY], tuple(c)) for s, c in zip(samples, per_row.tolist(), strict=True)]
-        batch |= self._pad(rows, num_slots=self.num_slots)
-        batch["state"] = torch.from_numpy(np.stack([sample[STATE_KEY] for sample in samples]))
+        padded, slots = self._pad(rows, num_slots=self.num_slots)
+        batch |= padded | {"slot_mask": slots}
+        if STATE_KEY in samples[0]:
+            batch["state"] = torch.from_numpy(np.stack([sample[STATE_KEY] for sample in samples]))
         if ACTION_KEY in samples[0]:
             batch["actions"] = torch.from_numpy(np.stack([sample[ACTION_KEY] for sample in samples]))
             batch["action_is_pad"] = torch.from_numpy(np.stack([sample[ACTION_IS_PAD_KEY] for sample in samples]))
@@ -67,7 +69,7 @@ class Collator:
             ValueError: for a record longer than `max_tokens`.
         """
         batch, rows = self._encode_records(records)
-        return batch | self._pad(rows, num_slots=0)
+        return batch | self._pad(rows, num_slots=0)[0]
 
     def pack(self, records: Sequence[dict[str, Any]]) -> Batch:
         """The same, one after another in a row: input_ids and labels (1,L), sample_lengths (n,); no padding, no mask.
@@ -118,8 +120,8 @@ class Collator:
         counts = (made["image_grid_thw"].prod(dim=1) // self._merge).tolist()
         return {"pixel_values": made["pixel_values"], "image_grid_thw": made["image_grid_thw"]}, counts
 
-    def _pad(self, rows: Sequence[Encoded], *, num_slots: int) -> Batch:
-        """Right-padded ids, mask, labels and modality (B,L); slots follow each row's own prompt."""
+    def _pad(self, rows: Sequence[Encoded], *, num_slots: int) -> tuple[Batch, torch.Tensor]:
+        """Right-padded ids, mask, labels and modality (B,L), and where the slots are: after each row's own prompt."""
         lengths = [len(row.input_ids) + num_slots for row in rows]
         shape = (len(rows), max(lengths))
         filler = int(self.processor.tokenizer.pad_token_id)
@@ -131,6 +133,4 @@ class Collator:
             mask[i, :length] = 1
             slots[i, end:length] = True
         batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "mm_token_type_ids": modality}
-        if num_slots:
-            batch["slot_mask"] = slots
-        return {key: torch.from_numpy(value) for key, value in batch.items()}
+        return {key: torch.from_numpy(value) for key, value in batch.items()}, torch.from_numpy(slots)

@@ -154,6 +154,12 @@ class RobotDataset:
         sample[TASK_KEY] = self._tasks[index]
         return sample
 
+    def action_chunks(self) -> Array:
+        """The chunks (n,C,A) that start at every frame; past its episode's end a chunk repeats the last action."""
+        steps = np.arange(len(self))[:, None] + np.arange(self.chunk)
+        chunks: Array = self._actions[np.minimum(steps, self._ends[:, None] - 1)]
+        return chunks
+
     @property
     def num_episodes(self) -> int:
         """Episodes in all datasets together."""

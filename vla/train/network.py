@@ -14,6 +14,7 @@ from vst_vla.vla.model import VLAModel
 from vst_vla.vla.packing import PACKED_ATTENTION
 from vst_vla.vla.spec import ModelSpec
 from vst_vla.vla.train.recipe import Recipe
+from vst_vla.vla.transforms import action_normalizer
 
 
 def build_network(
@@ -44,16 +45,22 @@ def build_network(
     assert head is not None
     spec = ModelSpec(
         head=dict(head),
-        state=LIBERO_STATE,
+        state=LIBERO_STATE if recipe.state else None,
         action=LIBERO_ACTION,
         image_keys=data.image_keys,
         image_size=recipe.image_size,
         crop=recipe.crop,
+        camera_embedding=recipe.camera_embedding,
+        least_action_share=recipe.least_action_share,
         backbone=loaded.name,
         revision=loaded.revision,
         recipe=recipe.name,
     )
-    return VLAModel(loaded, spec=spec, norm_stats=data.norm_stats)
+    model = VLAModel(loaded, spec=spec, norm_stats=data.norm_stats)
+    assert model.head is not None
+    normalizer = action_normalizer(spec, stats=data.norm_stats)
+    model.head.fit(normalizer.normalize(data.action_chunks()))
+    return model
 
 
 def halve_weights(model: VLAModel) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.spec import LEAST_SHARE
 from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
 
@@ -23,7 +24,7 @@ class Recipe:
         pack_tokens: conversations are packed into rows of at most so many tokens, without padding; 0 pads them. For
             runs on conversations alone.
         spatial_ratio: share of those rows that are spatial questions, in a policy run.
-        spatial_weight: factor on their loss.
+        robot_weight, spatial_weight: factors on the losses of the robot and of the spatial rows.
         optimizer: adamw, or muon for transformers that start from random weights (`train.optimizer`).
         learning_rate: peak; cosine decay to zero after a linear rise.
         warmup: share of the steps that the rise takes.
@@ -36,6 +37,9 @@ class Recipe:
         max_tokens: longest question.
         image_size: side of the policy's pictures, px.
         crop: share of a policy picture's side that is kept, at a random place in training, in the centre when acting.
+        state: whether the policy is given the robot's state.
+        camera_embedding: whether a learned vector tells the cameras apart.
+        least_action_share: see `spec.ModelSpec`; 0 scales every action dimension to its own range, as VST does.
         fov_width, fov_deg: the camera that pictures with 3-D boxes are brought to (`fov.FovTarget`).
         max_pixels: budget of a question's other pictures.
         augmentation: how strongly robot samples are varied.
@@ -52,6 +56,7 @@ class Recipe:
     pack_tokens: int = 0
     optimizer: str = ADAMW
     spatial_ratio: float = 0.25
+    robot_weight: float = 1.0
     spatial_weight: float = 1.0
     warmup: float = 0.03
     vision_lr_ratio: float = 0.1
@@ -65,6 +70,9 @@ class Recipe:
     max_tokens: int = 4096
     image_size: int = 224
     crop: float = 0.94
+    state: bool = True
+    camera_embedding: bool = True
+    least_action_share: float = LEAST_SHARE
     fov_width: int = 960
     fov_deg: float = 69.16
     max_pixels: int = 3_211_264
@@ -79,6 +87,9 @@ class Recipe:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected at least 1")
         if self.epochs <= 0:
             raise ValueError(f"recipe.epochs is {self.epochs}, expected more than 0")
+        for name in ("robot_weight", "spatial_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected 0 or more")
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("recipe.optimizer", self.optimizer, OPTIMIZERS)
         if self.image_size % 28:

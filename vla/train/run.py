@@ -16,7 +16,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 
-from vst_vla.vla.data.mixture import SPATIAL, StepBatches
+from vst_vla.vla.data.mixture import ROBOT, SPATIAL, StepBatches
 from vst_vla.vla.data.robot import DEFAULT_READER, ReaderOptions, RobotDataset
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.settings import claim_run
@@ -95,7 +95,7 @@ def train(
         model=model,
         args=_arguments(recipe, steps=steps, run_folder=run_folder, seed=seed, num_processes=processes.num_processes),
         train_dataset=batches,
-        weights={SPATIAL: recipe.spatial_weight if demonstrations else 1.0},
+        weights={ROBOT: recipe.robot_weight, SPATIAL: recipe.spatial_weight} if demonstrations else {},
         vision_lr_ratio=recipe.vision_lr_ratio,
         optimizer=recipe.optimizer,
     )
