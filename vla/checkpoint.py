@@ -2,6 +2,7 @@
 
 config.json, model.safetensors, processor files   the released checkpoints' format
 head.safetensors                                  action head and camera embedding, when there is a head
+action_tokenizer/                                 the words of a head that fits its own (`fast`)
 vst_vla.json, norm_stats.json                     what the policy is, and the data's statistics
 """
 
