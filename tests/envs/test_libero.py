@@ -200,7 +200,7 @@ def test_bad_tasks_are_one_line(arguments: dict, message: str) -> None:
     [
         ({"init_state": 50}, "init_state 50 is out of range: libero_object task 0 has 0 to 49"),
         ({"init_state": -1}, "init_state -1 is out of range"),
-        ({"initial_state": 1}, "unknown reset option 'initial_state': expected init_state or perturb"),
+        ({"initial_state": 1}, "unknown reset option 'initial_state': expected init_state, env_seed or perturb"),
     ],
 )
 def test_bad_resets_are_one_line(env: LiberoEnv, options: dict, message: str) -> None:
