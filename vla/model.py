@@ -94,8 +94,11 @@ class VLAModel(nn.Module):
 
         Of several, given as `batches`, each one's by its name: data parallel training wants one call a step.
         """
-        if "batches" in batch:
-            return {name: self.forward(**part) for name, part in batch["batches"].items()}
+        if "batches" in batch:  # not by way of `forward`, which a trainer may have put into one autocast
+            return {name: self._loss(part) for name, part in batch["batches"].items()}
+        return self._loss(batch)
+
+    def _loss(self, batch: Batch) -> dict[str, Any]:
         if "slot_mask" not in batch:
             return self._language_loss(batch)
         head, prompts = self._require_head(), self.prompts(batch)

@@ -52,6 +52,7 @@ def test_bfloat16_keeps_what_is_trained_in_float32_and_saves_half(
     for name, parameter in network.named_parameters():
         assert parameter.dtype == (torch.float32 if parameter.requires_grad else torch.bfloat16), name
     folder = train(tmp_path, recipe=recipe, spatial=question_folder)
+    assert not torch.is_autocast_enabled("cpu"), "left on for whoever comes next"
     assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
     before = load_backbone("tiny", dtype=torch.bfloat16).model.state_dict()
     after = load_backbone(str(folder)).model.state_dict()
