@@ -225,6 +225,14 @@ def near_miss(name: str, choices: Iterable[str]) -> str:
     return f"{hint}choices: {', '.join(options)}"
 
 
+def check_names(kind: str, names: Iterable[str], *, choices: Iterable[str]) -> None:
+    """Raises ValueError, see `unknown_name`, for the first of the names that is none of the choices."""
+    choices = sorted(choices)
+    for name in names:
+        if name not in choices:
+            raise unknown_name(kind, name, choices)
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> ValueError:
     """The error for a name outside a fixed list, with a near-miss hint."""
     return ValueError(f"unknown {kind} '{name}': {near_miss(name, choices)}")

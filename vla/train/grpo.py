@@ -6,9 +6,7 @@ TRL is an extra: `pip install 'vst-vla[rl]'`.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from vst_vla.vla.settings import claim_run
 from vst_vla.vla.train.rewards import reward_terms
 from vst_vla.vla.train.rl_recipe import RLRecipe
 from vst_vla.vla.train.rl_rows import rl_dataset
+from vst_vla.vla.train.settings import settings_of
 from vst_vla.vla.train.silent import without_silent
 from vst_vla.vla.train.trainer import latest_checkpoint
 
@@ -54,8 +53,7 @@ def train_grpo(
     trl = _library()
     out = Path(out)
     model_folder, run_folder = out / "model", out / "run"
-    inputs = {"recipe": dataclasses.asdict(recipe), "data": data, "backbone": backbone, "seed": seed}
-    settings = json.loads(json.dumps(inputs, default=str))
+    settings = settings_of(recipe, data=data, backbone=backbone, seed=seed)
     claim_run(run_folder, settings, out=out, advice="give another out=…, or overwrite=true to start afresh")
     if model_folder.is_dir():
         print(f"{model_folder} is finished already; give another out=… to train again")

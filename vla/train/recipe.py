@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.contracts import check_names, unknown_name
 from vst_vla.vla.spec import LEAST_SHARE
 from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
@@ -113,9 +113,6 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """From a yaml's values; raises ValueError for a key that is none of the settings."""
-        known = {entry.name for entry in fields(cls)}
-        for key in values:
-            if key not in known:
-                raise unknown_name("recipe setting", key, sorted(known))
+        check_names("recipe setting", values, choices=[entry.name for entry in fields(cls)])
         values = values | {key: tuple(values[key]) for key in ("freeze", "lora_parts") if key in values}
         return cls(**(values | {"augmentation": Augmentation(**values.get("augmentation", {}))}))

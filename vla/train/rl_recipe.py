@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.contracts import check_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,5 @@ class RLRecipe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RLRecipe:
         """From a yaml's values; raises ValueError for a key that is none of the settings."""
-        known = {entry.name for entry in fields(cls)}
-        for key in values:
-            if key not in known:
-                raise unknown_name("rl setting", key, sorted(known))
+        check_names("rl setting", values, choices=[entry.name for entry in fields(cls)])
         return cls(**{**values, "direct_levels": tuple(values.get("direct_levels", ()))})
