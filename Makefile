@@ -19,10 +19,10 @@ quickstart: $(INSTALLED)
 	@$(VENV)/bin/vst-vla quickstart $(QUICKSTART_ARGS)
 
 # A file's tests stay in one process: they share what they have built. TEST_ARGS=-n0 runs all in one; it takes any
-# option but -m. Ray gives its cluster half a minute to start, so its tests run by themselves.
+# option but -m. Tests that go by the wall's clock (servers, clients, a robot, a Ray cluster) run after the others, alone.
 test: $(INSTALLED)
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile $(TEST_ARGS) -m "not ray"
-	@$(RUN) -m pytest $(TEST_ARGS) -m ray || [ $$? -eq 5 ]
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile $(TEST_ARGS) -m "not alone"
+	@$(RUN) -m pytest $(TEST_ARGS) -m alone || [ $$? -eq 5 ]
 
 lint: $(INSTALLED)
 	@$(VENV)/bin/ruff check .

@@ -25,7 +25,7 @@ def has_full_assets() -> bool:
 
 @pytest.fixture
 def ray_cluster() -> Iterator[None]:
-    """A Ray cluster of this machine, for tests with the marker `ray`."""
+    """A Ray cluster of this machine, for tests with the marker `alone`."""
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, include_dashboard=False, logging_level="warning", log_to_driver=False)
     yield

@@ -4,7 +4,7 @@ import pytest
 
 from vst_vla.envs.qa.generate import make_qa
 
-pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.mark.usefixtures("ray_cluster")

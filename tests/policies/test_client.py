@@ -29,6 +29,8 @@ class Barrier:
 sys.meta_path.insert(0, Barrier())
 import vst_vla.policies.client, vst_vla.policies.chunking, vst_vla.policies.safety
 import vst_vla.policies.control, vst_vla.policies.robot, vst_vla.policies.relay
+
+pytestmark = pytest.mark.alone
 assert not {"torch", "mujoco", "hydra", "transformers"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

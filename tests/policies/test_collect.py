@@ -176,7 +176,7 @@ def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.sim
 @pytest.mark.slow
-@pytest.mark.ray
+@pytest.mark.alone
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_makes_the_same_data_set_though_a_worker_dies(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"task_ids": [0], "num_episodes": 2, "image_size": 32, "num_workers": 2}

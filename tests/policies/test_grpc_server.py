@@ -23,6 +23,8 @@ from vst_vla.policies.server_limits import ServerLimits
 from vst_vla.scripts.cli import main
 from vst_vla.vla.contracts import IMAGE_KEY, LIBERO_STATE, STATE_KEY, TASK_KEY, WRIST_IMAGE_KEY
 
+pytestmark = pytest.mark.alone
+
 STATE = list(LIBERO_STATE.names)
 SHORT = {"wait_s": 0.2}
 

@@ -21,6 +21,8 @@ from vst_vla.policies.server_limits import ServerLimits, TokenBucket, authorised
 from vst_vla.policies.wire import pack, unpack
 from vst_vla.vla.contracts import IMAGE_KEY, STATE_KEY, TASK_KEY, WRIST_IMAGE_KEY
 
+pytestmark = pytest.mark.alone
+
 
 def join(running, **options) -> tuple[ClientConnection, dict]:
     connection = connect(running.uri, compression=None, max_size=None, proxy=None, **options)

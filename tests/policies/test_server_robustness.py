@@ -11,6 +11,8 @@ import pytest
 
 from vst_vla.policies.server_limits import ServerLimits
 
+pytestmark = pytest.mark.alone
+
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 
 

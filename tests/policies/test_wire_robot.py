@@ -25,7 +25,7 @@ from vst_vla.policies.wire_robot import WireRobot
 from vst_vla.scripts import drive
 from vst_vla.vla.contracts import STATE_KEY
 
-pytestmark = pytest.mark.sim
+pytestmark = [pytest.mark.sim, pytest.mark.alone]
 SPEED = 0.5
 """Half of 20 Hz: what is tested are proportions, and a busy machine must be able to keep the clock."""
 HOLD = SafetyLimits(watchdog_s=5.0)
