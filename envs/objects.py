@@ -81,11 +81,15 @@ _SPOKEN = MappingProxyType({"cookies": "cookie box"})
 """Kinds whose files' name would be a plural in a sentence."""
 
 
+def in_words(kind: str) -> str:
+    """A kind of LIBERO's files as it reads in a sentence: "wooden_cabinet" -> "wooden cabinet"."""
+    return _SPOKEN.get(kind, kind.replace("_", " "))
+
+
 def _categories(parsed_problem: dict[str, Any]) -> dict[str, str]:
     """Instance name -> its kind in plain words, from the task's BDDL file."""
     kinds = {**parsed_problem["fixtures"], **parsed_problem["objects"]}
-    spoken = {kind: _SPOKEN.get(kind, kind.replace("_", " ")) for kind in kinds}
-    return {name: spoken[kind] for kind, instances in kinds.items() for name in instances}
+    return {name: in_words(kind) for kind, instances in kinds.items() for name in instances}
 
 
 def _find_parts(model: Any, wholes: list[SceneObject]) -> list[SceneObject]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vst_vla.envs.objects import in_words
 from vst_vla.envs.perturb.solids import Solid, read_solids
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array
@@ -20,7 +21,6 @@ _SPOKEN = MappingProxyType(
     {
         "akita black bowl": "black bowl",
         "glazed rim porcelain ramekin": "ramekin",
-        "cookies": "cookie box",
         "porcelain mug": "white mug",
         "white yellow mug": "yellow and white mug",
         "red coffee mug": "red mug",
@@ -55,7 +55,7 @@ class Thing:
     @property
     def spoken(self) -> str:
         """Its kind in the words of LIBERO's sentences."""
-        return _SPOKEN.get(self.kind, self.kind)
+        return _SPOKEN.get(self.kind, in_words(self.kind))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ from vst_vla.envs.qa.video_mixed import VideoMixed
 from vst_vla.envs.qa.video_object_relation import VideoObjectRelation
 from vst_vla.envs.qa.video_order import VideoOrder
 from vst_vla.envs.qa.video_route_plan import RoutePlan
-from vst_vla.vla.contracts import near_miss, unknown_name
+from vst_vla.vla.contracts import check_names, unknown_name
 
 _CLASSES: tuple[Any, ...] = (
     Detection,
@@ -87,8 +87,5 @@ def family_class(name: str) -> Any:
 def make_family(name: str, **options: Any) -> Any:
     """The family of that name. Raises ValueError for an unknown name or option, with a near-miss hint."""
     found = family_class(name)
-    known = list(found.__dataclass_fields__)
-    for option in options:
-        if option not in known:
-            raise ValueError(f"unknown option '{option}' of {name}: {near_miss(option, known)}")
+    check_names(f"option of {name}", options, choices=found.__dataclass_fields__)
     return found(**options)

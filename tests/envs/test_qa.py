@@ -221,7 +221,7 @@ def test_a_family_is_a_function_of_scene_and_generator(scenes, name):
 def test_unknown_families_and_options_are_refused():
     with pytest.raises(ValueError, match="unknown question family 'detecton': did you mean 'detection'"):
         make_family("detecton")
-    with pytest.raises(ValueError, match="unknown option 'short_promt' of detection: did you mean 'short_prompt'"):
+    with pytest.raises(ValueError, match="unknown option of detection 'short_promt': did you mean 'short_prompt'"):
         make_family("detection", short_promt=True)
 
 

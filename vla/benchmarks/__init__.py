@@ -23,7 +23,7 @@ from vst_vla.vla.benchmarks.spatial_dise import SpatialDISE
 from vst_vla.vla.benchmarks.spatialrgpt_bench import SpatialRGPTBench
 from vst_vla.vla.benchmarks.srbench_3d import SRBench3D
 from vst_vla.vla.benchmarks.vsi_bench import VSIBench
-from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.contracts import check_names, unknown_name
 
 _CLASSES: tuple[type[Benchmark], ...] = (
     HeldOut,
@@ -58,10 +58,7 @@ def make_benchmark(config: Mapping[str, Any]) -> Benchmark:
     name = str(options.pop("name", ""))
     if name not in BENCHMARKS:
         raise unknown_name("benchmark", name, BENCHMARKS)
-    known = [field.name for field in dataclasses.fields(BENCHMARKS[name])]
-    for option in options:
-        if option not in known:
-            raise unknown_name(f"option of {name}", option, known)
+    check_names(f"option of {name}", options, choices=[field.name for field in dataclasses.fields(BENCHMARKS[name])])
     return BENCHMARKS[name](**options)
 
 

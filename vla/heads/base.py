@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vst_vla.vla.contracts import Array, unknown_name
+from vst_vla.vla.contracts import Array, check_names
 from vst_vla.vla.memory import Memory
 from vst_vla.vla.prompt import IGNORED
 
@@ -113,10 +113,8 @@ class ActionHead(nn.Module):
 
 def build[Head: ActionHead](kind: type[Head], options: Mapping[str, Any], *, sizes: Sizes) -> Head:
     """A head of that kind. Raises ValueError for an option that it does not have."""
-    known = [key for key in inspect.signature(kind).parameters if key != "sizes"]
-    for key in options:
-        if key not in known:
-            raise unknown_name(f"option of head {kind.name}", key, known)
+    known = inspect.signature(kind).parameters.keys() - {"sizes"}
+    check_names(f"option of head {kind.name}", options, choices=known)
     make: Any = kind
     made: Head = make(sizes=sizes, **options)
     return made
