@@ -16,6 +16,8 @@ from vst_vla.policies.relay import DelayRelay
 from vst_vla.policies.server import ServerSettings
 from vst_vla.vla.contracts import LIBERO_ACTION, LIBERO_STATE, Policy
 
+pytestmark = pytest.mark.alone
+
 
 def test_it_needs_neither_torch_nor_the_simulator() -> None:
     """On a robot's computer there is numpy, msgpack and websockets; everything else is made impossible to import."""
@@ -29,8 +31,6 @@ class Barrier:
 sys.meta_path.insert(0, Barrier())
 import vst_vla.policies.client, vst_vla.policies.chunking, vst_vla.policies.safety
 import vst_vla.policies.control, vst_vla.policies.robot, vst_vla.policies.relay
-
-pytestmark = pytest.mark.alone
 assert not {"torch", "mujoco", "hydra", "transformers"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
