@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vst_vla.envs.assets import Assets, find_assets
+from vst_vla.envs.heap import trim_heap
 from vst_vla.envs.qa.base import QAItem
 from vst_vla.envs.qa.bird_view import bird_view
 from vst_vla.envs.qa.encoding import Encoder, encode_png
@@ -182,7 +183,9 @@ def make_shard(
             if settings.bird_views and item.thinking:
                 row["bird_view"] = _bird_view(item, asked.scenes[0], name)
             records.append(row)
-    return shard_bytes(records, bird_views=settings.bird_views, teacher=interview.teacher_counts)
+    content = shard_bytes(records, bird_views=settings.bird_views, teacher=interview.teacher_counts)
+    trim_heap()
+    return content
 
 
 def _bird_view(item: QAItem, scene: SceneState, name: str) -> dict[str, Any]:
