@@ -54,6 +54,11 @@ def picture(path):
     path.write_bytes(png())
 
 
+def film(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_video([np.full((64, 64, 3), 20 * n, np.uint8) for n in range(8)], fps=4))
+
+
 def vsi_bench(folder):
     def row(number, kind, truth, options=None):
         return {
@@ -77,9 +82,7 @@ def vsi_bench(folder):
             row(4, "route_planning", "A", choices),
         ],
     )
-    (folder / "scannet").mkdir()
-    frames = [np.full((64, 64, 3), 20 * n, np.uint8) for n in range(8)]
-    (folder / "scannet" / "room.mp4").write_bytes(encode_video(frames, fps=4))
+    film(folder / "scannet" / "room.mp4")
 
 
 def mmsi_bench(folder):
@@ -173,6 +176,65 @@ def spatial_dise(folder):
     (folder / "image").mkdir()
     with tarfile.open(folder / "image" / "0.tar", "w") as archive:
         archive.add(folder / "a.png", arcname="a.png")
+
+
+def sfi_bench(folder):
+    row = {"video": "films/room.mp4", "question": "How?"}
+    rows = [
+        {**row, "id": 0, "task": "GCT", "options": ["two", "three"], "answer": "B"},
+        {**row, "id": 1, "task": "gct", "options": ["A. two", "B. three"], "answer": "A"},
+        {**row, "id": 2, "task": "TS", "options": ["off", "on"], "answer": "b"},
+    ]
+    lines(folder / "test.jsonl", rows)
+    film(folder / "films" / "room.mp4")
+
+
+SURDS_OPTIONS = {
+    "yaw": ("North", "South", "East", "West"),
+    "depth": ("Between 3 meters and 9 meters", "Between 12 meters and 15 meters"),
+    "dis": ("The red car", "The van", "Almost the same"),
+    "lr": ("The red car", "The van", "Almost the same"),
+    "fb": ("Yes", "No", "Almost the same in terms of front-back position"),
+}
+
+
+def surds(folder):
+    def row(task, answer, **more):
+        listed = "".join(f"- {option}\n" for option in SURDS_OPTIONS.get(task, ()))
+        options = f"Options: \n{listed}" if listed else ""
+        prompt = f"Question:\nWhich?\n\n{options}\n\nUse <answer>[…]</answer>\n"
+        base = {"image_path": "eval_vqas/image/a.webp", "image_pixel": "56x56", "prompt": prompt}
+        return {**base, "answer": answer, **more}
+
+    box = {"obj_bbox": [10, 10, 30, 30]}
+    answers = {
+        "00_yaw": ["North", "South"], "02_depth": ["Between 3 meters and 9 meters"],
+        "03_dis": ["The van", "The red car"], "04_lr": ["The van", "The red car"], "05_fb": ["Yes", "No"],
+    }  # fmt: skip
+    for name, texts in answers.items():
+        text(folder / f"{name}_vqas.json", [row(name[3:], answer) for answer in texts])
+    text(folder / "01_xy2d_vqas.json", [row("xy2d", "[20, 20]", **box) for _ in range(3)])
+    picture(folder / "image" / "a.webp")
+
+
+def open3d_vqa(folder):
+    def row(number, kind, question_name, question, truth):
+        return {
+            "id": f"{number}", "image_info": {"image_path": "rgb/a.png"}, "query_question": f"<image>\n{question}",
+            "qa_info": {"type": kind, "question_name": question_name},
+            "conversation": [{"from": "human", "value": question}, {"from": "gpt", "value": truth}],
+        }  # fmt: skip
+
+    rows = [
+        row(0, "quantitative", "distance", "How far is the shed from you?", "The shed is 40.0 meters away."),
+        row(1, "quantitative", "direction2agent", "Where is the tree?", "The tree is at 12 o'clock from the shed."),
+        row(2, "qualitative", "short_predicate", "Is it shorter?", "Correct, the shed is not as tall as the tree."),
+        row(3, "qualitative", "left_predicate", "Is the shed left?", "In fact, the shed is to the right of the tree."),
+        row(4, "qualitative", "tall_choice", "Who is, the shed or the big tree?", "Standing taller is big tree."),
+        row(5, "qualitative", "front_choice", "Which is nearer? A:shed B:tree C:Same D:Unknown", "A.shed"),
+    ]
+    text(folder / "test_qa.json", {"WildUAV": {"Wuhan": rows}})
+    picture(folder / "WildUAV" / "Wuhan" / "rgb" / "a.png")
 
 
 def scanqa(folder):

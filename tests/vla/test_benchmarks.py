@@ -11,6 +11,7 @@ from vst_vla.policies.benchmark_run import run_benchmark
 from vst_vla.vla.benchmarks import BENCHMARKS, make_benchmark
 from vst_vla.vla.benchmarks.average_precision import average_precision
 from vst_vla.vla.benchmarks.item import open_pictures
+from vst_vla.vla.benchmarks.statements import clock_hour, near_hour, near_length, yes_or_no
 from vst_vla.vla.data.boxes import Box
 
 MILK, CUP = [0, 0, 1, 0.2, 0.2, 0.2, 0, 0, 0], [1, 0, 2, 0.2, 0.2, 0.2, 0, 0, 0]
@@ -78,6 +79,30 @@ CASES = [
         {"accuracy": 2 / 3, "L1_single": 1, "L4_pose": 0}, 0,
     ),
     ("spatial_dise", {},  {"benchmark_0": "The answer is (C)."}, {"accuracy": 1, "intrinsic-dynamic": 1}, 0),
+    (
+        "sfi_bench", {"num_frames": 3}, {"0": "B. three", "1": f"{THINK}(B)", "2": "on"},
+        {"accuracy": 1 / 3, "mean_of_tasks": 0.25, "spatial": 0.5, "functional": 0, "GCT": 0.5, "TS": 0}, 1,
+    ),
+    (
+        "surds", {},
+        {
+            "yaw-0": f"{THINK}<answer>north.</answer>", "yaw-1": "<answer>South</answer>",
+            "xy2d-0": "<answer>[20, 20]</answer>", "xy2d-1": "<answer>[0.25, 15]</answer>",
+            "xy2d-2": "<answer>[100, 20]</answer>", "depth-0": "<answer>Between 3 meters and 9 meters</answer>",
+            "dis-0": "<answer>van</answer>", "dis-1": "<answer>The red car</answer>",
+            "lr-0": "<answer>Van, the van</answer>", "lr-1": "<answer>A red car</answer>",
+            "fb-0": "Yes", "fb-1": "<answer>No</answer>",
+        },
+        # (14, 15): 4 of 16 across, 5 of 15 down; "van" is none of the options word by word, "lr" misses a whole answer
+        {"mean_of_tasks": (1 + (1 + math.sqrt(4 / 16 * 5 / 15)) / 3 + 1) / 6, "yaw": 1,
+         "xy2d": (1 + math.sqrt(4 / 16 * 5 / 15)) / 3, "depth": 1, "dis": 0, "lr": 0, "fb": 0}, 4,
+    ),
+    (
+        "open3d_vqa", {},
+        {"0": "about 4900 cm", "1": "At 1 o'clock.", "2": "Yes, it is not tall.", "3": f"{THINK}No.",
+         "4": "The shed is taller than the big tree.", "5": "A"},
+        {"rule_scored_accuracy": 5 / 6, "qualitative": 0.75, "quantitative": 1}, 0,
+    ),
     ("scanqa", {"num_frames": 3},  {"val-0": "Near bed.", "val-1": "the bed"}, {"accuracy": 0.5}, 0),
     ("clevr", {},  {"0": "2", "1": "no"}, {"accuracy": 0.5}, 0),
     ("gqa", {},  {"1": "table.", "2": f"{THINK}a table"}, {"accuracy": 0.5}, 0),
@@ -172,6 +197,37 @@ def test_files_that_do_not_fit_are_named(benchmark_layouts, tmp_path, change, me
     change(tmp_path, benchmark_layouts)
     with pytest.raises(ValueError, match=message):
         list(make_benchmark({"name": "mmsi_bench"}).items(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new", "message"),
+    [
+        ("sfi_bench", "test.jsonl", '"options"', '"option"', "has no column 'options': did you mean 'option'"),
+        ("sfi_bench", "test.jsonl", '"TS"', '"TSS"', "unknown task of item '2' .* 'TSS': did you mean 'TS'"),
+        ("surds", "01_xy2d_vqas.json", "obj_bbox", "bbox", "has no column 'obj_bbox': did you mean 'bbox'"),
+        ("surds", "01_xy2d_vqas.json", "56x56", "56", "item 'xy2d-0' has image_pixel '56', expected WIDTHxHEIGHT"),
+        ("open3d_vqa", "test_qa.json", "query_question", "question", "has no column 'query_question'"),
+        ("open3d_vqa", "test_qa.json", "question_name", "name", "has no column 'qa_info.question_name': choices: type"),
+        ("open3d_vqa", "test_qa.json", '{"WildUAV"', '[{"WildUAV"', "cannot be read as JSON"),
+    ],
+)
+def test_renamed_columns_and_torn_files_are_named(benchmark_layouts, tmp_path, name, file, old, new, message):
+    path = lay_out(benchmark_layouts, name, tmp_path / name) / file
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        list(make_benchmark({"name": name}).items(path.parent))
+
+
+def test_statements_are_read_by_what_they_say_first():
+    assert yes_or_no("Correct, the van is not as tall as the bus.") == "yes"
+    assert yes_or_no("That is False.") == yes_or_no("Incorrect, it is true to scale") == "no"
+    assert yes_or_no("In fact, the van is either behind or level.") == "no"
+    assert yes_or_no("The van is to the left.") is None
+    assert clock_hour("around the 10 o'clock direction") == 10
+    assert near_hour(1, true=12) == 1
+    assert near_hour(2, true=12) == 0
+    assert near_length(75, true=100) == 1
+    assert near_length(126, true=100) == 0
 
 
 def test_unknown_names_get_a_hint(tmp_path):

@@ -16,12 +16,15 @@ from vst_vla.vla.benchmarks.gqa import GQA
 from vst_vla.vla.benchmarks.held_out import HeldOut
 from vst_vla.vla.benchmarks.mindcube import MindCube
 from vst_vla.vla.benchmarks.mmsi_bench import MMSIBench
+from vst_vla.vla.benchmarks.open3d_vqa import Open3DVQA
 from vst_vla.vla.benchmarks.sat import SAT
 from vst_vla.vla.benchmarks.scanqa import ScanQA
+from vst_vla.vla.benchmarks.sfi_bench import SFIBench
 from vst_vla.vla.benchmarks.spatial457 import Spatial457
 from vst_vla.vla.benchmarks.spatial_dise import SpatialDISE
 from vst_vla.vla.benchmarks.spatialrgpt_bench import SpatialRGPTBench
 from vst_vla.vla.benchmarks.srbench_3d import SRBench3D
+from vst_vla.vla.benchmarks.surds import SURDS
 from vst_vla.vla.benchmarks.vsi_bench import VSIBench
 from vst_vla.vla.contracts import check_names, unknown_name
 
@@ -38,6 +41,9 @@ _CLASSES: tuple[type[Benchmark], ...] = (
     SpatialRGPTBench,
     Spatial457,
     SpatialDISE,
+    SFIBench,
+    SURDS,
+    Open3DVQA,
     ScanQA,
     CLEVR,
     GQA,

@@ -12,11 +12,8 @@ from typing import Any, ClassVar
 from vst_vla.vla.benchmarks.base import Benchmark, Scored, mean
 from vst_vla.vla.benchmarks.files import read_rows
 from vst_vla.vla.benchmarks.item import Item, Marked, stored
-from vst_vla.vla.tasks.quantities import Quantity, first_quantity
+from vst_vla.vla.benchmarks.statements import clock_hour, length_in_metres, near_hour, near_length, yes_or_no
 
-LOW, HIGH = 0.75, 1.25
-_CLOCK = re.compile(r"\b(1[0-2]|[1-9])\s*o['’]?\s*clock", re.IGNORECASE)
-_YES, _NO = re.compile(r"\b(yes|correct|indeed)\b", re.IGNORECASE), re.compile(r"\b(no|not|incorrect)\b", re.IGNORECASE)
 _REGION = re.compile(r"region\s*\[?(\d+)\]?", re.IGNORECASE)
 
 
@@ -62,10 +59,7 @@ class SpatialRGPTBench(Benchmark):
         if item.about["type"] != "quantitative":
             return float(answer == truth)
         said, true = float(answer), float(truth)
-        if item.about["category"] == "direction":
-            apart = abs(said - true) % 12
-            return float(min(apart, 12 - apart) <= 1)
-        return float(LOW * true <= said <= HIGH * true)
+        return (near_hour if item.about["category"] == "direction" else near_length)(said, true=true)
 
     def figures(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Mean over all items, and of the two halves."""
@@ -78,20 +72,15 @@ def _reading(text: str, item: Item) -> str | None:
     if item.about["type"] != "quantitative":
         return _statement(text)
     if item.about["category"] == "direction":
-        found = _CLOCK.search(text)
-        return found.group(1) if found else None
-    length = first_quantity(_REGION.sub("", text))
-    return None if length is None else f"{length.in_unit_of(Quantity(1, 1.0)):.6g}"
+        hour = clock_hour(text)
+        return None if hour is None else str(hour)
+    return length_in_metres(_REGION.sub("", text))
 
 
 def _statement(text: str) -> str | None:
     """Yes or no, or else the region that is named first."""
-    if _NO.search(text):
-        return "no"
-    if _YES.search(text):
-        return "yes"
     region = _REGION.search(text)
-    return f"region {region.group(1)}" if region else None
+    return yes_or_no(text) or (f"region {region.group(1)}" if region else None)
 
 
 def _plain(value: Any) -> Any:
