@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from itertools import batched
 
 import numpy as np
+
+from vst_vla.vla.contracts import Array
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""
 Z80 = 0.8416212335729143
 """Its 80 % quantile."""
+_DRAWS_AT_ONCE = 500
 
 
 def wilson_interval(successes: int, *, trials: int, z: float = Z95) -> tuple[float, float]:
@@ -45,21 +50,40 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / 2**count)
 
 
-def paired_bootstrap(differences: Sequence[float], *, seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
+def paired_bootstrap(
+    differences: Sequence[float], *, groups: Sequence[Hashable] | None = None, seed: int = 0, draws: int = 10_000
+) -> tuple[float, float]:
     """The middle 95 % of the mean of paired differences, resampled with replacement (Efron's percentile interval).
+
+    Args:
+        differences: one a pair.
+        groups: what each belongs to; groups are then drawn whole, as their pairs are not independent.
+        seed: of the draws.
+        draws: how many.
 
     Source: B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
 
     Raises:
         ValueError: without any difference.
     """
-    values = np.asarray(differences, np.float64)
-    if not len(values):
+    if not len(differences):
         raise ValueError("an interval needs at least one pair of episodes: compare runs of the same initial states")
+    sums: dict[Hashable, float] = {}
+    sizes: Counter[Hashable] = Counter()
+    for name, value in zip(range(len(differences)) if groups is None else groups, differences, strict=True):
+        sums[name] = sums.get(name, 0.0) + value
+        sizes[name] += 1
+    total, size = np.array(list(sums.values()), np.float64), np.array([sizes[name] for name in sums])
     rng = np.random.default_rng(seed)
-    means = [rng.choice(values, len(values)).mean() for _ in range(draws)]
-    low, high = np.quantile(means, [0.025, 0.975])
+    means = [_drawn_means(total, size, rng, count=len(block)) for block in batched(range(draws), _DRAWS_AT_ONCE)]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
+
+
+def _drawn_means(total: Array, size: Array, rng: np.random.Generator, *, count: int) -> Array:
+    """The means of `count` draws of as many groups as there are, with replacement."""
+    places = rng.integers(len(total), size=(count, len(total)))
+    return np.asarray(total[places].sum(axis=1) / size[places].sum(axis=1))
 
 
 def episodes_to_tell_apart(first: float, second: float, *, z: float = Z95, z_power: float = Z80) -> int | None:

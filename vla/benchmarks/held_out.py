@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from vst_vla.vla.tasks.judge import make_judge
 class HeldOut(Benchmark):
     """Records of `vst-vla qa`, by family and level, scored by the tasks that reward them in training.
 
-    Free text (captions) has no score and is left out. The user keeps training data apart: another seed, the initial
+    Free text (captions) has no score and is left out. Questions with the same first picture are drawn together for an
+    interval. The user keeps training data apart: another seed, the initial
     states 0 to 19, which training never uses, or another suite.
 
     Args:
@@ -45,6 +47,7 @@ class HeldOut(Benchmark):
                     prompt=question.prompt,
                     truth=check.answer,
                     pictures=question.pictures,
+                    group=hashlib.blake2b(question.pictures[0], digest_size=8).hexdigest() if question.pictures else "",
                     about={"modes": list(check.modes), "level": question.meta.get("level", "")},
                 )
 
