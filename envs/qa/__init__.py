@@ -12,6 +12,7 @@ from vst_vla.envs.qa.caption import Caption
 from vst_vla.envs.qa.depth_order import DepthOrder
 from vst_vla.envs.qa.detection import Detection
 from vst_vla.envs.qa.distance import Distance
+from vst_vla.envs.qa.fields import Fields
 from vst_vla.envs.qa.grounding import Grounding
 from vst_vla.envs.qa.measurement import Measurement
 from vst_vla.envs.qa.mi_camera_motion import CameraMotion
@@ -69,6 +70,7 @@ _CLASSES: tuple[Any, ...] = (
     ReasonObjectRelation,
     ReasonCameraMotion,
     ReasonCameraRelation,
+    Fields,
 )
 
 FAMILIES: dict[str, Any] = {family.name: family for family in _CLASSES}

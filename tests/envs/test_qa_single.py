@@ -92,3 +92,34 @@ def test_letters_are_balanced(moments):
     answers = Counter(c.answer for c in ask("distance", moments, count=300) if c.about["form"] == "letters")
     assert answers["A"] / answers.total() == pytest.approx(1 / 3, abs=0.12)
     assert {"A", "B", "C", "D"} == set(answers)
+
+
+def test_fields_name_what_covers_most_of_each(moments):
+    named = 0
+    for scene in (moment.scene for moment in moments):
+        for item in make_family("fields", rows=4)(scene, count=3, rng=np.random.default_rng(0)):
+            camera, size = scene.cameras.index(item.about["camera"]), 128 // 4
+            whole = [n for n in range(scene.num_objects) if scene.parents[n] < 0]
+            masks = {scene.categories[n]: scene.mask(camera, number=n) for n in whole}
+            lines = item.answer.split("\n")
+            assert len(lines) == 4
+            for place, field in enumerate(field for line in lines for field in line.split(", ")):
+                row, column = divmod(place, 4)
+                window = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
+                shares = {name: mask[window].mean() for name, mask in masks.items()}
+                name, _, depth = field.rpartition(" ")
+                assert shares.get(name, 0) >= max(0.15, *shares.values()) or (
+                    name == "-" and max(shares.values()) < 0.15
+                )
+                assert float(depth) == pytest.approx(
+                    np.sort(scene.depth[camera][window].ravel())[size * size // 2], abs=0.06
+                )
+                named += name != "-"
+    assert named >= 20
+    short, long = (
+        make_family("fields", short_prompt=short)(moments[0].scene, count=1, rng=np.random.default_rng(0))[0]
+        for short in (True, False)
+    )
+    assert short.answer == long.answer
+    assert "A line a row" in long.question
+    assert "A line a row" not in short.question
