@@ -6,80 +6,32 @@ Every stage resumes: after Ctrl-C or a kill, the same command goes on where it w
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from vst_vla.envs.record import RECORDS_FILE, RecordFile
 from vst_vla.envs.report import REPORT_JSON, write_report
 from vst_vla.scripts import demos, qa, rollout, train
 from vst_vla.scripts.config import compose
-from vst_vla.scripts.memory import PeakMemory
-from vst_vla.vla.files import write_json
-
-Verb = Callable[[list[str]], int]
+from vst_vla.scripts.stages import Progress, Stage, overrides, run_stages
 
 
 def main(argv: list[str]) -> int:
     """Runs the recipe in configs/quickstart.yaml and ends with OUT/report.json and OUT/report.html."""
     config = compose("quickstart", argv)
     out = Path(config["out"])
-    stages: list[tuple[str, str, Verb, list[str]]] = [
-        ("demos", "demos", demos.main, overrides(config["demos"])),
-        ("spatial", "qa", qa.main, overrides(config["qa"])),
-        ("spatial", "train", train.main, [*overrides(config["spatial"]), f"recipe.steps={config['spatial_steps']}"]),
-        ("policy", "train", train.main, [*overrides(config["policy"]), f"recipe.steps={config['policy_steps']}"]),
-        ("rollout", "rollout", rollout.main, overrides(config["rollout"])),
+    spatial = [*overrides(config["spatial"]), f"recipe.steps={config['spatial_steps']}"]
+    policy = [*overrides(config["policy"]), f"recipe.steps={config['policy_steps']}"]
+    stages = [
+        Stage(name="demos", verb="demos", run=demos.main, arguments=overrides(config["demos"])),
+        Stage(name="spatial", verb="qa", run=qa.main, arguments=overrides(config["qa"])),
+        Stage(name="spatial", verb="train", run=train.main, arguments=spatial),
+        Stage(name="policy", verb="train", run=train.main, arguments=policy),
+        Stage(name="rollout", verb="rollout", run=rollout.main, arguments=overrides(config["rollout"])),
     ]
     progress = Progress(out / "progress.json")
-    with PeakMemory() as memory:
-        for number, (stage, verb, run, arguments) in enumerate(stages, start=1):
-            print(f"\n[{number}/{len(stages)}] {stage}: vst-vla {verb} {' '.join(arguments)}", flush=True)
-            start = time.monotonic()
-            try:
-                status = run(arguments)
-            finally:
-                progress.add(stage, seconds=time.monotonic() - start, peak_gib=memory.peak_gib)
-            if status != 0:
-                return status
+    if status := run_stages(stages, progress=progress):
+        return status
     return finish(out, progress, command=" ".join(["vst-vla quickstart", *argv]))
-
-
-def overrides(settings: dict[str, Any], *, prefix: str = "") -> list[str]:
-    """A nested dictionary as Hydra overrides, in order."""
-    flat: list[str] = []
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat += overrides(value, prefix=f"{prefix}{key}.")
-        else:
-            flat.append(f"{prefix}{key}={_text(value)}")
-    return flat
-
-
-def _text(value: Any) -> str:
-    """A value as Hydra reads it."""
-    if isinstance(value, list):
-        return "[" + ",".join(_text(item) for item in value) + "]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
-
-
-class Progress:
-    """Seconds by stage and the highest memory so far, kept in a file, so that an interrupted recipe counts them too."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        before = json.loads(path.read_text()) if path.is_file() else {}
-        self.seconds: dict[str, float] = before.get("seconds", {})
-        self.peak_gib: float = before.get("peak_gib", 0.0)
-
-    def add(self, stage: str, *, seconds: float, peak_gib: float) -> None:
-        """Counts `seconds` more for `stage`; repeating a finished stage takes next to nothing."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-        self.peak_gib = max(self.peak_gib, peak_gib)
-        write_json(self._path, {"seconds": self.seconds, "peak_gib": self.peak_gib})
 
 
 def finish(out: Path, progress: Progress, *, command: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from vst_vla.scripts.cli import VERBS, main
 from vst_vla.scripts.config import compose
-from vst_vla.scripts.quickstart import overrides
+from vst_vla.scripts.stages import overrides
 
 
 def test_without_a_verb_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
