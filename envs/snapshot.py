@@ -53,11 +53,17 @@ def draw_snapshots(
         cameras: MuJoCo camera names.
         size: height and width in pixels.
     """
+    for _ in show_snapshots(simulator, snapshots):
+        yield [simulator.see(camera, size=size) for camera in cameras]
+
+
+def show_snapshots(simulator: Simulator, snapshots: Iterable[Snapshot]) -> Iterator[None]:
+    """Yields with the scene as each snapshot has it, to be drawn; at the end the scene is as it was."""
     present = take_snapshot(simulator)
     try:
         for snapshot in snapshots:
             _show(simulator, snapshot)
-            yield [simulator.see(camera, size=size) for camera in cameras]
+            yield
     finally:
         _show(simulator, present)
 

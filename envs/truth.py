@@ -38,23 +38,26 @@ def draw_picture(simulator: Simulator, *, camera: str | Camera, size: int) -> tu
     context = _aim(simulator, camera)
     _render(context, size)
     colour, buffer = _read(context, size)
-    visual, extent = simulator.sim.model.vis.map, simulator.sim.model.stat.extent
-    depth = visual.znear * extent / (1.0 - buffer * (1.0 - visual.znear / visual.zfar))
-    return colour, depth.astype(np.float32)
+    return colour, _metres(simulator, buffer)
 
 
 def draw_geoms(simulator: Simulator, *, camera: str | Camera, size: int) -> Array:
     """MuJoCo geom ids (size,size) int32, -1 where there is none."""
+    return draw_labels(simulator, camera=camera, size=size)[0]
+
+
+def draw_labels(simulator: Simulator, *, camera: str | Camera, size: int) -> tuple[Array, Array]:
+    """In one pass, `draw_geoms` and the depth (size,size) float32 in m along the camera's z axis."""
     context = _aim(simulator, camera)
     with _id_colours(context.scn):
         _render(context, size)
-    colour, _ = _read(context, size)
+    colour, buffer = _read(context, size)
     table = np.full(context.scn.ngeom + 1, -1, dtype=np.int32)  # segment id + 1 -> geom id
     for geom in context.scn.geoms[: context.scn.ngeom]:
         if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
             table[geom.segid + 1] = geom.objid
     code = colour.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.int32)
-    return np.asarray(table[np.where(code < len(table), code, 0)])
+    return np.asarray(table[np.where(code < len(table), code, 0)]), _metres(simulator, buffer)
 
 
 @contextmanager
@@ -135,6 +138,13 @@ def _render(context: Any, size: int) -> None:
     if size > min(context.con.offWidth, context.con.offHeight):
         context.update_offscreen_size(size, size)
     mujoco.mjr_render(mujoco.MjrRect(0, 0, size, size), context.scn, context.con)
+
+
+def _metres(simulator: Simulator, buffer: Array) -> Array:
+    """OpenGL's depth buffer -> m along the camera's z axis."""
+    visual, extent = simulator.sim.model.vis.map, simulator.sim.model.stat.extent
+    depth = visual.znear * extent / (1.0 - buffer * (1.0 - visual.znear / visual.zfar))
+    return np.asarray(depth, dtype=np.float32)
 
 
 def _read(context: Any, size: int) -> tuple[Array, Array]:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from vst_vla.envs.suites import CONTROL_HZ
 from vst_vla.policies.plan import Plan
 from vst_vla.policies.recording import Recording
 from vst_vla.policies.staging import Staging
-from vst_vla.vla.contracts import ACTION_KEY, LIBERO_ACTION, LIBERO_STATE, STATE_KEY
+from vst_vla.vla.contracts import ACTION_KEY, CELL_NUMBERS, LIBERO_ACTION, LIBERO_STATE, STATE_KEY, Array
 from vst_vla.vla.data.lerobot_writer import Episode, write_dataset
 
 RECORD = "vst_vla.json"
@@ -44,23 +45,26 @@ def write_demos(staging: Staging, plan: Plan, *, folder: Path, failed: Mapping[i
         OSError: the disk is full; the staged episodes stay.
     """
     episodes: list[dict[str, Any]] = []
+    classes: list[str] = []
     fresh = staging.folder / "dataset"
     shutil.rmtree(fresh, ignore_errors=True)
     write_dataset(
         fresh,
-        _episodes(staging, plan, failed, episodes),
+        _episodes(staging, plan, failed, described=episodes, classes=classes),
         fps=CONTROL_HZ,
         robot_type=ROBOT_TYPE,
         names={STATE_KEY: LIBERO_STATE.names, ACTION_KEY: LIBERO_ACTION.names},
         video=plan.video,
     )
-    (fresh / "meta" / RECORD).write_text(json.dumps(_record(staging, plan, failed, episodes), indent=1))
+    (fresh / "meta" / RECORD).write_text(json.dumps(_record(staging, plan, failed, episodes, classes), indent=1))
     if overwrite and folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)
 
 
-def _record(staging: Staging, plan: Plan, failed: Mapping[int, str], episodes: list[dict[str, Any]]) -> dict[str, Any]:
+def _record(
+    staging: Staging, plan: Plan, failed: Mapping[int, str], episodes: list[dict[str, Any]], classes: list[str]
+) -> dict[str, Any]:
     """What goes into `meta/`; entries that say nothing are left out."""
     tried = sum(episode["tries"] for episode in episodes)
     made: dict[str, Any] = {
@@ -72,6 +76,7 @@ def _record(staging: Staging, plan: Plan, failed: Mapping[int, str], episodes: l
     if "seed" in plan.settings:
         made["seed"] = plan.settings["seed"]
     made |= {"state_spec": LIBERO_STATE.to_dict(), "action_spec": LIBERO_ACTION.to_dict()}
+    made |= {"geometry": {"classes": classes, "numbers": CELL_NUMBERS}} if classes else {}
     if plan.drop_failures:
         dropped = [failure for failure in staging.failures().values() if failure.task_id not in failed]
         made |= {"replay_success_rate": len(episodes) / (tried + len(dropped)), "dropped": len(dropped)}
@@ -83,9 +88,9 @@ def _record(staging: Staging, plan: Plan, failed: Mapping[int, str], episodes: l
 
 
 def _episodes(
-    staging: Staging, plan: Plan, failed: Mapping[int, str], described: list[dict[str, Any]]
+    staging: Staging, plan: Plan, failed: Mapping[int, str], *, described: list[dict[str, Any]], classes: list[str]
 ) -> Iterator[Episode]:
-    """The staged episodes in order; `described` gets a line about each as it passes."""
+    """The staged episodes in order; `described` gets a line about each as it passes, `classes` what labels name."""
     for index, job in enumerate(tqdm(plan.jobs, unit="episode", desc="writing the data set", leave=False)):
         if job.task_id in failed or not staging.has(index):
             continue
@@ -95,7 +100,18 @@ def _episodes(
             task=recording.task,
             vectors={STATE_KEY: recording.states, ACTION_KEY: recording.actions},
             images=recording.images,
+            labels=_renumbered(recording, classes),
         )
+
+
+def _renumbered(recording: Recording, classes: list[str]) -> dict[str, Array]:
+    """The labels with the data set's class numbers in the place of the scene's; `classes` grows by those it lacks."""
+    classes += [name for name in recording.classes if name not in classes]
+    table = np.array([classes.index(name) for name in recording.classes], dtype=np.int16)
+    return {
+        key: np.concatenate([table[values[..., :1]], values[..., 1:]], axis=-1)
+        for key, values in recording.labels.items()
+    }
 
 
 def _describe(recording: Recording) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class EpisodeJob:
     image_size: int
     vary: tuple[str, ...] = ()  # axes of `envs/perturb` along which the scene is changed
     vary_strength: float = 1.0  # in (0, 1]
+    geometry: bool = False  # with labels of what the pictures' cells show
 
     def __post_init__(self) -> None:
         """Raises ValueError for an unknown axis or a strength out of range."""
@@ -99,6 +100,7 @@ class _Attempt:
         return success
 
     def recording(self, job: EpisodeJob, init_state: int, *, tries: int) -> Recording:
+        labels, classes = self.frames.label() if job.geometry else ({}, ())
         return Recording(
             task=self._env.simulator.language,
             task_id=job.task_id,
@@ -108,5 +110,7 @@ class _Attempt:
             states=self.frames.states,
             actions=self.frames.actions,
             images=self.frames.draw(size=job.image_size),
+            labels=labels,
+            classes=classes,
             variation=self._variation,
         )

@@ -29,6 +29,7 @@ def make_demos(
     noise: float = 1.0,
     vary: Sequence[str] = (),
     vary_strength: float = 1.0,
+    geometry: bool = False,
     video: bool = False,
     overwrite: bool = False,
     skip_failed: bool = False,
@@ -47,6 +48,7 @@ def make_demos(
         noise: factor on the noise that disturbs the executed (not the recorded) translations; 0 for none.
         vary: axes of `envs/perturb` along which every episode's scene is changed.
         vary_strength: how far, in (0, 1].
+        geometry: also store labels of what the cells of the pictures show (`envs/cells.py`).
         video: store videos instead of PNG pictures.
         overwrite: replace a data set of other settings at `out`, finished or not.
         skip_failed: write the data set without the tasks at which the expert fails.
@@ -68,6 +70,8 @@ def make_demos(
     settings |= {"image_size": image_size, "seed": seed, "noise": float(noise), "video": video, "assets": assets.kind}
     if vary:
         settings |= {"vary": sorted(vary), "vary_strength": float(vary_strength)}
+    if geometry:
+        settings |= {"geometry": True}
     jobs = [
         EpisodeJob(
             task_id=task,
@@ -77,6 +81,7 @@ def make_demos(
             image_size=image_size,
             vary=tuple(sorted(vary)),
             vary_strength=float(vary_strength),
+            geometry=geometry,
         )
         for task in tasks
         for number in range(num_episodes)

@@ -15,12 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from vst_vla.envs.cells import CellReader
 from vst_vla.envs.libero import LiberoEnv
 from vst_vla.envs.simulator import CAMERAS, Simulator
-from vst_vla.envs.snapshot import Snapshot, draw_snapshots, take_snapshot
+from vst_vla.envs.snapshot import Snapshot, draw_snapshots, show_snapshots, take_snapshot
 from vst_vla.envs.suites import CONTROL_HZ
 from vst_vla.envs.video import VideoWriter
-from vst_vla.vla.contracts import IMAGE_KEYS, LIBERO_ACTION, LIBERO_STATE, Array
+from vst_vla.vla.contracts import IMAGE_KEYS, LIBERO_ACTION, LIBERO_STATE, Array, geometry_key
 
 NO_OP_NORM = 1e-4
 PNG_LEVEL = 1  # fast; a third larger than the default
@@ -40,6 +41,8 @@ class Recording:
     states: Array  # (T, 8) float32
     actions: Array  # (T, 7) float32, without noise
     images: dict[str, list[bytes]]  # T PNG files a camera
+    labels: dict[str, Array] = field(default_factory=dict)  # (T, G, G, 5) int16 a camera, where they were asked for
+    classes: tuple[str, ...] = ()  # what the numbers of the labels' classes mean in this scene
     variation: dict[str, Any] = field(default_factory=dict)  # how the scene differs from the official one
     source: str = ""  # the demonstration that was replayed
 
@@ -107,6 +110,16 @@ class Recorder:
             for key, picture in zip(IMAGE_KEYS, pictures, strict=True):
                 images[key].append(encode_png(picture))
         return images
+
+    def label(self) -> tuple[dict[str, Array], tuple[str, ...]]:
+        """Every frame's labels (T, G, G, 5) by key, and the classes that they number; see `envs.cells`."""
+        reader = CellReader(self._simulator)
+        views: list[list[Array]] = [[] for _ in CAMERAS]
+        for _ in show_snapshots(self._simulator, self._snapshots):
+            for view, camera in zip(views, CAMERAS, strict=True):
+                view.append(reader.read(camera))
+        keys = map(geometry_key, IMAGE_KEYS)
+        return {key: np.stack(view) for key, view in zip(keys, views, strict=True)}, reader.classes
 
     def film(self) -> bytes:
         """An MP4 of the agent view, in real time; empty when there is no frame."""

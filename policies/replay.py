@@ -32,6 +32,7 @@ class ReplayJob:
 
     demo: StoredDemo
     image_size: int
+    geometry: bool = False  # with labels of what the pictures' cells show
 
     @property
     def task_id(self) -> int:
@@ -49,6 +50,7 @@ def make_replays(
     out: str | Path,
     image_size: int = 256,
     num_workers: int = 2,
+    geometry: bool = False,
     video: bool = False,
     overwrite: bool = False,
     skip_failed: bool = False,
@@ -61,6 +63,7 @@ def make_replays(
         out: the data set's folder.
         image_size: height and width of both pictures in pixels.
         num_workers: processes that simulate and draw; with Ray, over the whole cluster.
+        geometry: also store labels of what the cells of the pictures show (`envs/cells.py`).
         video: store videos instead of PNG pictures.
         overwrite: replace a data set of other settings at `out`, finished or not.
         skip_failed: write the data set without the tasks of which no replay succeeded.
@@ -77,7 +80,9 @@ def make_replays(
     assets = find_assets(suite)
     settings: dict[str, Any] = {"suite": suite, "hdf5": sorted({demo.source.split("/")[0] for demo in demos})}
     settings |= {"hdf5_content": _fingerprint(demos), "image_size": image_size, "video": video, "assets": assets.kind}
-    jobs = [ReplayJob(demo=demo, image_size=image_size) for demo in demos]
+    if geometry:
+        settings |= {"geometry": True}
+    jobs = [ReplayJob(demo=demo, image_size=image_size, geometry=geometry) for demo in demos]
     plan = Plan(suite=suite, jobs=jobs, settings=settings, assets=assets, video=video, drop_failures=True)
     return collect(
         plan, out=out, num_workers=num_workers, launcher=launcher, overwrite=overwrite, skip_failed=skip_failed
@@ -102,6 +107,7 @@ def replay(env: LiberoEnv, job: ReplayJob) -> Outcome:
         return Failure(
             task_id=job.task_id, tries=1, reason=f"{demo.source} does not reach the goal", film=frames.film()
         )
+    labels, classes = frames.label() if job.geometry else ({}, ())
     return Recording(
         task=env.task.language,
         task_id=job.task_id,
@@ -111,6 +117,8 @@ def replay(env: LiberoEnv, job: ReplayJob) -> Outcome:
         states=frames.states,
         actions=frames.actions,
         images=frames.draw(size=job.image_size),
+        labels=labels,
+        classes=classes,
         source=demo.source,
     )
 

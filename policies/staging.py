@@ -23,7 +23,7 @@ from vst_vla.vla.files import replacing_file, write_json
 SETTINGS = "settings.json"
 LOCK = "lock"
 FAILURES = "failures"
-SCALARS = ("task", "task_id", "init_state", "tries", "steps", "variation", "source")
+SCALARS = ("task", "task_id", "init_state", "tries", "steps", "variation", "source", "classes")
 
 
 class Staging:
@@ -65,6 +65,7 @@ class Staging:
         for key, files in recording.images.items():
             arrays[f"png:{key}"] = np.frombuffer(b"".join(files), dtype=np.uint8)
             arrays[f"length:{key}"] = np.array([len(file) for file in files])
+        arrays |= {f"labels:{key}": values for key, values in recording.labels.items()}
         arrays["scalars"] = np.array(json.dumps({name: getattr(recording, name) for name in SCALARS}))
         with replacing_file(self._path(index)) as fresh, fresh.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
@@ -74,13 +75,16 @@ class Staging:
     def get(self, index: int) -> Recording:
         """A finished episode."""
         with np.load(self._path(index), allow_pickle=False) as stored:
-            images = {
-                name.removeprefix("png:"): _split(stored[name], stored[name.replace("png:", "length:")])
-                for name in stored.files
-                if name.startswith("png:")
-            }
+            cameras = [name.removeprefix("png:") for name in stored.files if name.startswith("png:")]
+            labels = [name for name in stored.files if name.startswith("labels:")]
             scalars = json.loads(str(stored["scalars"]))
-            return Recording(**scalars, states=stored["states"], actions=stored["actions"], images=images)
+            return Recording(
+                **(scalars | {"classes": tuple(scalars.get("classes", ()))}),
+                states=stored["states"],
+                actions=stored["actions"],
+                images={key: _split(stored[f"png:{key}"], stored[f"length:{key}"]) for key in cameras},
+                labels={name.removeprefix("labels:"): stored[name] for name in labels},
+            )
 
     def tries(self, index: int) -> int:
         """Episodes that were run for a finished one."""

@@ -12,6 +12,7 @@ The robot sample, from the environment to the model, in LeRobot's key names. Not
                                           (C,7)     the same, as an action chunk in training samples
     action_is_pad                bool     (C,)      true where a chunk runs past its episode's end (training only)
     task                         str                the instruction in plain words
+    geometry.image, .image2      int16    (G,G,5)   labels of demonstrations, see `CELL_NUMBERS` (training only)
 """
 
 from __future__ import annotations
@@ -32,6 +33,15 @@ ACTION_KEY = "action"
 ACTION_IS_PAD_KEY = "action_is_pad"
 TASK_KEY = "task"
 MOMENT_KEY = "moment"
+
+PICTURE_PREFIX = "observation.images."
+GEOMETRY_PREFIX = "geometry."
+"""Outside of `observation.`: LeRobot's own policies would take the labels for a state that a robot has."""
+CELL_NUMBERS = ("class", "depth", "x", "y", "z")
+"""What a label says of one cell of a G x G grid over a picture, upright and mirrored as the picture is: the number of
+the class that most of the cell shows (the data set's `meta/vst_vla.json` names them, 0 is the background), and of one
+point of it the depth along the camera's z axis and the place in the frame of `observation.state`, in mm. Depth is 0
+where nothing is drawn."""
 
 Array = NDArray[Any]
 Observation = dict[str, Any]
@@ -215,6 +225,11 @@ class SceneState:
     def mask(self, camera: int, *, number: int) -> Array:
         """Where a camera sees the object, its parts included: (H,W) bool."""
         return np.isin(self.instances[camera], np.array(self.members(number)) + 1)
+
+
+def geometry_key(picture_key: str) -> str:
+    """The key of the labels of a camera's pictures: observation.images.image -> geometry.image."""
+    return GEOMETRY_PREFIX + picture_key.removeprefix(PICTURE_PREFIX)
 
 
 def near_miss(name: str, choices: Iterable[str]) -> str:

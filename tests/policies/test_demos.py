@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from vst_vla.policies.demo_dataset import read_record
 from vst_vla.policies.demo_episode import EpisodeJob, disturb, record
 from vst_vla.policies.demo_speed import draw_every_step
 from vst_vla.policies.demos import make_demos
-from vst_vla.policies.recording import Recording, encode_png, is_no_op
+from vst_vla.policies.recording import Recorder, Recording, encode_png, is_no_op
 from vst_vla.policies.staging import Staging
-from vst_vla.vla.contracts import ACTION_KEY, IMAGE_KEYS, LIBERO_ACTION, STATE_KEY, Array
+from vst_vla.vla.contracts import ACTION_KEY, IMAGE_KEYS, LIBERO_ACTION, STATE_KEY, Array, geometry_key
+from vst_vla.vla.data.robot import RobotDataset
 
 SMALL: dict[str, Any] = {"task_ids": [0], "num_episodes": 2, "image_size": 32}
 SENTENCE = "pick up the alphabet soup and place it in the basket"
@@ -56,6 +59,18 @@ def recording(length: int = 5, *, init_state: int = 20) -> Recording:
     )
 
 
+def labelled_recording(env: LiberoEnv) -> Recording:
+    """Four frames of the hand on its way down, labelled when all is over."""
+    observation, _ = env.reset(options={"init_state": 20})
+    frames, down = Recorder(env.simulator), np.array([0, 0, -1, 0, 0, 0, -1], dtype=np.float32)
+    for _ in range(4):
+        frames.add(observation[STATE_KEY], down)
+        observation, *_ = env.step(down)
+    labels, classes = frames.label()
+    images = frames.draw(size=32)
+    return replace(recording(4), actions=frames.actions, images=images, labels=labels, classes=classes)
+
+
 def staged(out: Path, count: int = 2, **changes: Any) -> Staging:
     """Finished episodes beside `out`, as a killed run leaves them."""
     staging = Staging(out.with_name(out.name + ".partial"))
@@ -67,6 +82,13 @@ def staged(out: Path, count: int = 2, **changes: Any) -> Staging:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[LiberoEnv]:
+    made = LiberoEnv("libero_object", task_id=0, images=False)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +117,35 @@ def test_lerobot_opens_the_data_set_unmodified(made: Path) -> None:
     for key in IMAGE_KEYS:
         assert first[key].shape == (3, 32, 32)
         assert not (first[key] == last[key]).all()
+
+
+@pytest.mark.sim
+def test_labels_of_the_pictures_are_stored_beside_them(env: LiberoEnv, tmp_path: Path) -> None:
+    """LeRobot reads them and takes them for no input of its own policies; the rest is what it is without them."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from lerobot.utils.feature_utils import dataset_to_policy_features
+
+    plain = {"task_ids": [0], "num_episodes": 1, "image_size": 32}
+    wanted = labelled_recording(env)
+    given = settings(num_episodes=1, geometry=True)
+    staging = Staging(tmp_path / "out.partial")
+    with staging.open(given, restart=False):
+        staging.put(0, wanted)
+    make_demos(out=tmp_path / "out", **plain, geometry=True)
+    dataset = LeRobotDataset("anyone/anything", root=tmp_path / "out", video_backend="pyav")
+    for index in (0, len(dataset) - 1):
+        for key in map(geometry_key, IMAGE_KEYS):
+            assert tuple(dataset[index][key].shape) == (32, 32, 5)
+            np.testing.assert_array_equal(dataset[index][key], wanted.labels[key][index])
+    assert {key.split(".")[0] for key in dataset_to_policy_features(dataset.meta.features)} == {"observation", "action"}
+    classes = read_record(tmp_path / "out")["geometry"]["classes"]
+    assert classes[:2] == ["background", "robot"]
+    soup = wanted.labels[geometry_key(IMAGE_KEYS[0])][..., 0] == classes.index("alphabet soup")
+    assert soup.any(axis=(1, 2)).all()
+    reader = RobotDataset(tmp_path / "out", chunk=2, geometry=True)
+    np.testing.assert_array_equal(reader[3]["geometry.image2"], wanted.labels["geometry.image2"][3])
+    with pytest.raises(ValueError, match=r"exists with geometry=True, not None"):
+        make_demos(out=tmp_path / "out", **plain)
 
 
 @pytest.mark.sim
@@ -179,14 +230,16 @@ def test_the_clean_action_is_recorded_and_the_noisy_one_executed(monkeypatch: py
 
 
 @pytest.mark.sim
-def test_pictures_drawn_after_the_episode_are_those_of_every_step() -> None:
-    job = EpisodeJob(task_id=0, number=1, seed=0, noise=1.0, image_size=32)
-    env = LiberoEnv("libero_object", task_id=0, images=False)
+def test_pictures_drawn_after_the_episode_are_those_of_every_step(env: LiberoEnv) -> None:
+    job = EpisodeJob(task_id=0, number=1, seed=0, noise=1.0, image_size=32, geometry=True)
     found = record(env, job)
     assert isinstance(found, Recording)
     assert found.tries == 1
     assert draw_every_step(env, job) == found.images
-    env.close()
+    robot = found.classes.index("robot")
+    for state, labels in zip(found.states, found.labels["geometry.image"], strict=True):
+        points = labels[labels[..., 0] == robot, 2:] / 1000
+        assert np.linalg.norm(points - state[:3], axis=-1).min() < 0.08, "the hand is where the state has it"
 
 
 def test_disturbed_actions_stay_legal_and_keep_rotation_and_gripper() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from vst_vla.vla.contracts import (
     ACTION_KEY,
     IMAGE_KEY,
+    PICTURE_PREFIX,
     STATE_KEY,
     WRIST_IMAGE_KEY,
     ActionSpec,
@@ -24,7 +25,6 @@ from vst_vla.vla.contracts import (
 )
 from vst_vla.vla.data.layouts import Layout
 
-PICTURE_PREFIX = "observation.images."
 PICTURE_TYPES = ("image", "video")
 PUBLISHED_NAMES: Mapping[str, tuple[str, ...]] = {
     IMAGE_KEY: (IMAGE_KEY, "image"),

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vst_vla.vla.contracts import Array
-from vst_vla.vla.data.pictures import PictureSource
+from vst_vla.vla.data.pictures import PictureSource, nbytes_each
 from vst_vla.vla.files import cache_root, replacing_file
 
 SUFFIX = ".rgb"
@@ -45,18 +45,19 @@ class Pictures:
         return len(self.source)
 
     def __getitem__(self, position: int) -> Array:
-        """The picture (H,W,3) uint8, the caller's own."""
+        """The picture (H,W,3), the caller's own."""
         if position >= self.count:
             return self.source.read(position).copy()
         if self._frames is None:
             assert self.path is not None
-            self._frames = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, *self.source.shape))
+            shape = (self.count, *self.source.shape)
+            self._frames = np.memmap(self.path, dtype=self.source.dtype, mode="r", shape=shape)
         return np.array(self._frames[position])
 
     @property
     def nbytes(self) -> int:
         """Size of the cache file."""
-        return self.count * int(np.prod(self.source.shape))
+        return self.count * nbytes_each(self.source)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the mapping behind: another process makes its own, of the same memory."""
@@ -74,7 +75,7 @@ def open_pictures(source: PictureSource, *, share: int, limit: int) -> Pictures:
     Raises:
         ValueError: a picture is broken, or the cache cannot be written.
     """
-    size = int(np.prod(source.shape))
+    size = nbytes_each(source)
     count = min(len(source), share // size)
     if count == 0:
         return Pictures(source)

@@ -36,6 +36,7 @@ class Episode:
     task: str
     vectors: Mapping[str, Array]  # key -> (T, D) float32
     images: Mapping[str, Sequence[bytes]] = field(default_factory=dict)  # key -> T PNG files of one size
+    labels: Mapping[str, Array] = field(default_factory=dict)  # key -> (T, G, G, D) int16, of no use in statistics
 
     @property
     def num_frames(self) -> int:
@@ -121,19 +122,23 @@ def _features(episode: Episode, names: Mapping[str, Sequence[str]], *, video: bo
         features[key] = {"dtype": "video" if video else "image", "shape": (height, width, 3), "names": axes}
     for key, values in episode.vectors.items():
         features[key] = {"dtype": "float32", "shape": values.shape[1:], "names": list(names[key])}
+    for key, values in episode.labels.items():
+        features[key] = {"dtype": "int16", "shape": values.shape[1:], "names": ["row", "column", "number"]}
     return features
 
 
 def _check(episode: Episode, features: Mapping[str, Any]) -> None:
-    keys = {*episode.vectors, *episode.images}
+    columns = {**episode.vectors, **episode.images, **episode.labels}
+    keys = set(columns)
     if keys != features.keys():
         raise ValueError(f"an episode has keys {sorted(keys)}, the first one had {sorted(features)}: write one layout")
-    lengths = {key: len(column) for key, column in {**episode.vectors, **episode.images}.items()}
+    lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) != 1 or not episode.num_frames:
         raise ValueError(f"an episode's columns have lengths {lengths}: give one length above 0")
-    for key, values in episode.vectors.items():
+    for key, values in {**episode.vectors, **episode.labels}.items():
         if values.shape[1:] != features[key]["shape"]:
-            raise ValueError(f"'{key}' has shape {values.shape}, expected (T, {features[key]['shape'][0]})")
+            expected = ", ".join(map(str, features[key]["shape"]))
+            raise ValueError(f"'{key}' has shape {values.shape}, expected (T, {expected})")
 
 
 class _PictureWriter:
@@ -162,7 +167,7 @@ class _PictureWriter:
             "index": np.arange(first, first + count),
             "task_index": np.full(count, self._meta.get_task_index(episode.task)),
         }
-        self._write(columns, episode.images)
+        self._write({**columns, **episode.labels}, episode.images)
         rows = {**self._place, "dataset_from_index": first, "dataset_to_index": first + count}
         stats = _statistics(columns, episode.images)
         self._meta.save_episode(self._meta.total_episodes, count, [episode.task], stats, rows)
@@ -216,7 +221,8 @@ class _VideoWriter:
 
     def add(self, episode: Episode) -> None:
         for t in range(episode.num_frames):
-            frame: dict[str, Any] = {key: values[t] for key, values in episode.vectors.items()}
+            numbers = {**episode.vectors, **episode.labels}
+            frame: dict[str, Any] = {key: values[t] for key, values in numbers.items()}
             frame |= {key: _decode(files[t]) for key, files in episode.images.items()}
             self._dataset.add_frame({**frame, "task": episode.task})
         self._dataset.save_episode(parallel_encoding=False)

@@ -25,11 +25,12 @@ KEPT_BYTES = 256 * 2**20
 
 
 class PictureSource(Protocol):
-    """Pictures of one camera, (H,W,3) uint8 RGB each."""
+    """Pictures of one camera, (H,W,3) uint8 RGB each, or its labels in the same manner."""
 
     files: tuple[Path, ...]
     column: str
     shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
 
     def __len__(self) -> int: ...
 
@@ -50,6 +51,11 @@ class PictureSource(Protocol):
         ...
 
 
+def nbytes_each(source: PictureSource) -> int:
+    """Size of one decoded picture."""
+    return int(np.prod(source.shape)) * source.dtype.itemsize
+
+
 class ParquetPictures:
     """Pictures in a column of structs {bytes, path}.
 
@@ -60,6 +66,8 @@ class ParquetPictures:
         row: (n,) in which row.
         shape: (H, W, 3) of every picture.
     """
+
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
 
     def __init__(
         self, files: Sequence[Path], *, column: str, file: Array, row: Array, shape: tuple[int, int, int]
@@ -94,7 +102,7 @@ class ParquetPictures:
         """Yields (position, picture); raises ValueError for a picture that is broken or of another size."""
         pictures = self._read_group(*self._place(int(block[0])))
         for position in block.tolist():
-            yield position, self._open(pictures, position)
+            yield position, self._open(pictures[int(self._offset[position])], position)
 
     def read(self, position: int) -> Array:
         """One picture, out of row groups that are kept up to `KEPT_BYTES`, oldest dropped first."""
@@ -103,7 +111,7 @@ class ParquetPictures:
             self._loaded[place] = self._read_group(*place)
             while len(self._loaded) > 1 and sum(group.nbytes for group in self._loaded.values()) > KEPT_BYTES:
                 self._loaded.pop(next(iter(self._loaded)))
-        return self._open(self._loaded[place], position)
+        return self._open(self._loaded[place][int(self._offset[position])], position)
 
     def _place(self, position: int) -> tuple[int, int]:
         return int(self._file[position]), int(self._group[position])
@@ -112,10 +120,11 @@ class ParquetPictures:
         with pq.ParquetFile(self.files[file]) as opened:
             return opened.read_row_group(group, columns=[self.column])[self.column]
 
-    def _open(self, pictures: pa.ChunkedArray, position: int) -> Array:
-        data = pictures[int(self._offset[position])]["bytes"].as_py()
-        name = f"row {self._row[position]} of '{self.files[self._file[position]]}'"
-        return _open_picture(data, self.shape, name=name)
+    def _open(self, stored: pa.Scalar, position: int) -> Array:
+        return _open_picture(stored["bytes"].as_py(), self.shape, name=self._name(position))
+
+    def _name(self, position: int) -> str:
+        return f"row {self._row[position]} of '{self.files[self._file[position]]}'"
 
 
 class VideoPictures:
@@ -135,6 +144,8 @@ class VideoPictures:
     Raises:
         ValueError: a file is missing.
     """
+
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
 
     def __init__(
         self,

@@ -27,12 +27,14 @@ from vst_vla.vla.contracts import (
     ActionSpec,
     Array,
     StateSpec,
+    geometry_key,
 )
 from vst_vla.vla.data import columns
+from vst_vla.vla.data.cells import join_classes, read_cells, read_classes
 from vst_vla.vla.data.frame_cache import Pictures, open_pictures
 from vst_vla.vla.data.frames import Frames, read_frames
 from vst_vla.vla.data.layouts import Entry, Layout, read_layout
-from vst_vla.vla.data.pictures import ParquetPictures, PictureSource, VideoPictures
+from vst_vla.vla.data.pictures import ParquetPictures, PictureSource, VideoPictures, nbytes_each
 from vst_vla.vla.hub import dataset_folder
 from vst_vla.vla.normalize import NormStats
 
@@ -83,7 +85,8 @@ class _Part:
     states: Array  # (n, S)
     actions: Array  # (n, A)
     tasks: list[str]  # n instructions
-    sources: dict[str, PictureSource]  # by our picture key
+    sources: dict[str, PictureSource]  # by our picture key; labels by theirs
+    classes: tuple[str, ...]  # what the labels' class numbers mean; none without labels
 
 
 class RobotDataset:
@@ -98,9 +101,11 @@ class RobotDataset:
         options: which episodes and cameras, and what the data do not say about themselves.
         action_spec, state_spec: what the policy's numbers mean; the datasets' must be the same.
         fps: control rate that the policy will run at, Hz; the datasets' must be the same.
+        geometry: also read the labels of the pictures' cells (`contracts.CELL_NUMBERS`).
 
     Attributes:
         image_keys: the cameras, in the model's order.
+        classes: what the labels' class numbers mean, over all datasets; none without labels.
         norm_stats: of states and actions.
 
     Raises:
@@ -116,6 +121,7 @@ class RobotDataset:
         action_spec: ActionSpec = LIBERO_ACTION,
         state_spec: StateSpec = LIBERO_STATE,
         fps: float = 20,
+        geometry: bool = False,
     ) -> None:
         self.chunk, self.image_keys = chunk, options.image_keys
         given = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -125,7 +131,8 @@ class RobotDataset:
         for layout in layouts:
             columns.check_rate(layout, fps=fps, stated=options.recorded_fps)
             columns.check_conventions(layout, action=action_spec, state=state_spec)
-        parts = [_read_part(layout, options, action=action_spec.dim, state=state_spec.dim) for layout in layouts]
+        widths = {"action": action_spec.dim, "state": state_spec.dim}
+        parts = [_read_part(layout, options, **widths, geometry=geometry) for layout in layouts]
         if not parts:
             raise ValueError("no dataset was given: name at least one folder or hub dataset")
         self._states = np.concatenate([part.states for part in parts])
@@ -133,21 +140,25 @@ class RobotDataset:
         self._tasks = [task for part in parts for task in part.tasks]
         self._ends = _episode_ends([part.frames.episode for part in parts])
         self._starts = np.cumsum([0, *(len(part.frames) for part in parts)]).tolist()
-        self._pictures = _open_all(parts, self.image_keys, limit=int(options.cache_gib * 2**30))
+        self._pictures = _open_all(parts, limit=int(options.cache_gib * 2**30))
+        self.classes, self._class_tables = join_classes([part.classes for part in parts])
         self.norm_stats = NormStats.from_data({STATE_KEY: self._states, ACTION_KEY: self._actions})
 
     def __len__(self) -> int:
         return len(self._states)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The sample that starts at frame `index`: pictures (H,W,3), state (S,), action (C,A), padding (C,), task."""
+        """The sample of frame `index`: pictures (H,W,3), labels (G,G,5), state (S,), actions (C,A), padding, task."""
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} is out of range: there are {len(self)}")
         part = bisect_right(self._starts, index) - 1
         steps = index + np.arange(self.chunk)
         end = self._ends[index]
         pictures = self._pictures[part]
-        sample: dict[str, Any] = {key: pictures[key][index - self._starts[part]] for key in self.image_keys}
+        sample: dict[str, Any] = {key: shown[index - self._starts[part]] for key, shown in pictures.items()}
+        if self.classes:
+            for key in map(geometry_key, self.image_keys):
+                sample[key][..., 0] = self._class_tables[part][sample[key][..., 0]]
         sample[STATE_KEY] = self._states[index].copy()
         sample[ACTION_KEY] = self._actions[np.minimum(steps, end - 1)]
         sample[ACTION_IS_PAD_KEY] = steps >= end
@@ -166,19 +177,23 @@ class RobotDataset:
         return len(np.unique(self._ends))
 
 
-def _read_part(layout: Layout, options: ReaderOptions, *, action: int, state: int) -> _Part:
+def _read_part(layout: Layout, options: ReaderOptions, *, action: int, state: int, geometry: bool) -> _Part:
     keys = (*options.image_keys, STATE_KEY, ACTION_KEY)
     names = columns.find_columns(layout, keys=keys, cameras=options.cameras)
     columns.check_widths(layout, names, action=action, state=state)
     entries = layout.select(options.episodes, skip=options.skip)
     frames = read_frames(entries, columns=[names[STATE_KEY], names[ACTION_KEY]])
     actions = frames.vectors[names[ACTION_KEY]]
+    sources = {key: _picture_source(layout, entries, frames, column=names[key]) for key in options.image_keys}
+    if geometry:
+        sources |= {geometry_key(key): read_cells(layout, frames, camera=names[key]) for key in options.image_keys}
     return _Part(
         frames=frames,
         states=frames.vectors[names[STATE_KEY]],
         actions=columns.to_our_gripper(layout, actions, column=names[ACTION_KEY], stated=options.gripper),
         tasks=_instructions(layout, frames),
-        sources={key: _picture_source(layout, entries, frames, column=names[key]) for key in options.image_keys},
+        sources=sources,
+        classes=read_classes(layout) if geometry else (),
     )
 
 
@@ -206,9 +221,9 @@ def _picture_source(layout: Layout, entries: Sequence[Entry], frames: Frames, *,
     )
 
 
-def _open_all(parts: Sequence[_Part], keys: Sequence[str], *, limit: int) -> list[dict[str, Pictures]]:
-    """The pictures of every dataset and camera, cached as far as `limit` bytes go."""
-    need = sum(len(source) * int(np.prod(source.shape)) for part in parts for source in part.sources.values())
+def _open_all(parts: Sequence[_Part], *, limit: int) -> list[dict[str, Pictures]]:
+    """The pictures and labels of every dataset and camera, cached as far as `limit` bytes go."""
+    need = sum(len(source) * nbytes_each(source) for part in parts for source in part.sources.values())
     if 0 < limit < need:
         log.warning(
             "decoded pictures take %.1f GiB, %.1f are allowed: the rest is decoded at every reading "
@@ -221,8 +236,8 @@ def _open_all(parts: Sequence[_Part], keys: Sequence[str], *, limit: int) -> lis
     left = limit
     for part in parts:
         opened.append({})
-        for key in keys:
-            pictures = open_pictures(part.sources[key], share=left, limit=limit)
+        for key, source in part.sources.items():
+            pictures = open_pictures(source, share=left, limit=limit)
             left -= pictures.nbytes
             opened[-1][key] = pictures
     return opened
