@@ -47,8 +47,8 @@ def read_memory(
         is_real: (B,L) bool, false on padding.
         positions_after: (3,B,C), to be rotated to by the caller.
     """
-    with _recorded([layer.self_attn.k_proj for layer in model.layers]) as keys:  # noqa: SIM117 - two lists
-        with _recorded([layer.self_attn.v_proj for layer in model.layers]) as values:
+    with recorded([layer.self_attn.k_proj for layer in model.layers]) as keys:  # noqa: SIM117 - two lists
+        with recorded([layer.self_attn.v_proj for layer in model.layers]) as values:
             model(inputs_embeds=embeds, position_ids=positions, use_cache=False)
     rotation = _rotation(model, embeds, positions)
     return Memory(
@@ -67,7 +67,7 @@ def rotate(heads: torch.Tensor, rotation: Rotation) -> torch.Tensor:
 
 
 @contextmanager
-def _recorded(modules: list[nn.Module]) -> Iterator[list[torch.Tensor]]:
+def recorded(modules: list[nn.Module]) -> Iterator[list[torch.Tensor]]:
     """A list that fills with the modules' outputs, in the order in which they run."""
     outputs: list[torch.Tensor] = []
     handles = [module.register_forward_hook(lambda *call: outputs.append(call[-1])) for module in modules]

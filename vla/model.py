@@ -14,11 +14,13 @@ A batch, right padded, is all robot rows or all conversations; packed, it is one
     slot_mask               (B,L)    bool, K true a row (K may be 0), after the prompt; its presence makes a robot batch
     state                   (B,S)    normalised; when the policy has a state
     actions, action_is_pad  (B,C,A), (B,C)    normalised; for the loss
+    cells                   (B,k,n,n,5)       what the k pictures of a row show, where `supervision` is to teach it
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTe
 
 from vst_vla.vla.backbone import Backbone, add_words, load_backbone
 from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
+from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.heads import ActionHead, Sizes, for_acting, make_head
 from vst_vla.vla.heads.base import token_loss
 from vst_vla.vla.normalize import NormStats
@@ -50,6 +53,9 @@ class VLAModel(nn.Module):
         spec: what the policy is; its head is built from `spec.head`. None makes a model for conversations only.
         norm_stats: the data's statistics, saved with the weights.
 
+    Attributes:
+        supervision: what the visual tokens are taught in training, None for nothing; set by the trainer, never saved.
+
     Raises:
         ValueError: statistics that do not fit the spec.
     """
@@ -67,6 +73,7 @@ class VLAModel(nn.Module):
         self.spec, self.norm_stats = spec, norm_stats
         self.head = None if spec is None else _head(spec, config=self.config.text_config)
         self.camera_embedding = None if spec is None else _camera_embedding(spec, hidden_dim=backbone.hidden_dim)
+        self.supervision: Supervision | None = None
         if self.head is not None and self.head.new_tokens:
             *ids, end = add_words(backbone, words=(*self.head.new_tokens, MESSAGE_END))
             self.head.take_tokens(ids, end=end)
@@ -92,18 +99,28 @@ class VLAModel(nn.Module):
     def forward(self, **batch: Any) -> dict[str, Any]:
         """{"loss": scalar, detached scalars to log}: the head's loss on robot rows, cross-entropy on conversations.
 
-        Of several, given as `batches`, each one's by its name: data parallel training wants one call a step.
+        Of several, given as `batches`, each one's by its name, and those of `supervision` by theirs: data parallel
+        training wants one call a step.
         """
         if "batches" in batch:  # not by way of `forward`, which a trainer may have put into one autocast
-            return {name: self._loss(part) for name, part in batch["batches"].items()}
-        return self._loss(batch)
+            parts = [self._losses(name, part) for name, part in batch["batches"].items()]
+            return {name: loss for losses in parts for name, loss in losses.items()}
+        return self._losses("given", batch)["given"]
 
-    def _loss(self, batch: Batch) -> dict[str, Any]:
+    def _losses(self, name: str, batch: Batch) -> dict[str, dict[str, torch.Tensor]]:
         if "slot_mask" not in batch:
-            return self._language_loss(batch)
+            return {name: self._language_loss(batch)}
         head, prompts = self._require_head(), self.prompts(batch)
+        listening: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
+        if self.supervision is not None:
+            listening = self.supervision.listening(prompts)
         with torch.autocast(self.device.type, enabled=False):
-            return head.loss(prompts, actions=batch["actions"], action_is_pad=batch["action_is_pad"])
+            with listening as heard:
+                losses = {name: head.loss(prompts, actions=batch["actions"], action_is_pad=batch["action_is_pad"])}
+            if self.supervision is not None:
+                images = batch["input_ids"] == self.config.image_token_id
+                losses |= self.supervision(heard, prompts=prompts, image_mask=images, labels=batch["cells"])
+        return losses
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> torch.Tensor:
@@ -230,8 +247,9 @@ class VLAModel(nn.Module):
         return self.camera_embedding[cameras.repeat_interleave(counts)]
 
     def _own_weights(self) -> dict[str, torch.Tensor]:
-        """Weights that are not the backbone's."""
-        return {name: value for name, value in self.state_dict().items() if not name.startswith("vlm.")}
+        """Weights that acting needs and that are not the backbone's."""
+        others = ("vlm.", "supervision.")
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(others)}
 
     def _load_own_weights(self, path: Path) -> None:
         if not path.is_file():

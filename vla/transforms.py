@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vst_vla.vla.contracts import ACTION_KEY, STATE_KEY, Array
+from vst_vla.vla.contracts import ACTION_KEY, STATE_KEY, Array, geometry_key
+from vst_vla.vla.geometry.cells import cells_a_side
 from vst_vla.vla.normalize import Normalizer, NormStats
 from vst_vla.vla.spec import ModelSpec
 
@@ -49,25 +50,43 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class CropResize:
-    """Pictures (H,W,3) uint8 -> (size, size, 3) uint8, from a crop of `fraction` of the shorter side."""
+    """Pictures (H,W,3) uint8 -> (size, size, 3) uint8, from a crop of `fraction` of the shorter side.
+
+    Labels (G,G,5) of a picture's cells, where a sample has them, become those of `cells` x `cells` cells of the crop,
+    each that of the cell at its centre.
+    """
 
     keys: tuple[str, ...]
     size: int
     fraction: float
+    cells: int = 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
         """Cropped and resized; the given sample is left as it is."""
-        return sample | {key: self._apply(sample[key], rng) for key in self.keys}
+        changed: Sample = {}
+        for key in self.keys:
+            height, width = sample[key].shape[:2]
+            side = min(height, width) * self.fraction
+            left, top = ((0.5, 0.5) if rng is None else rng.random(2)) * np.array([width - side, height - side])
+            changed[key] = self._cut(sample[key], left=left, top=top, side=side)
+            labels = sample.get(geometry_key(key))
+            if labels is not None:
+                rows = self._pick(top, side, whole=height, count=len(labels))
+                columns = self._pick(left, side, whole=width, count=labels.shape[1])
+                changed[geometry_key(key)] = labels[rows[:, None], columns]
+        return sample | changed
 
-    def _apply(self, picture: Array, rng: np.random.Generator | None) -> Array:
-        height, width = picture.shape[:2]
-        side = min(height, width) * self.fraction
-        left, top = ((0.5, 0.5) if rng is None else rng.random(2)) * np.array([width - side, height - side])
-        if side == self.size == min(height, width):
+    def _cut(self, picture: Array, *, left: float, top: float, side: float) -> Array:
+        if picture.shape[:2] == (self.size, self.size) and side == self.size:
             return picture
         image = Image.fromarray(picture)
         box = (left, top, left + side, top + side)
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
+
+    def _pick(self, start: float, side: float, *, whole: int, count: int) -> Array:
+        """Which of `count` cells over `whole` px lie at the centres of the crop's, (cells,)."""
+        centres = start + (np.arange(self.cells) + 0.5) * (side / self.cells)
+        return (centres * (count / whole)).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +153,7 @@ def build_transforms(
     """
     keys = tuple(spec.image_keys)
     transforms: list[Transform] = [
-        CropResize(keys=keys, size=spec.image_size, fraction=spec.crop),
+        CropResize(keys=keys, size=spec.image_size, fraction=spec.crop, cells=cells_a_side(spec.image_size)),
         ColourJitter(keys=keys, brightness=augmentation.brightness, contrast=augmentation.contrast),
         Normalise(key=ACTION_KEY, normalizer=action_normalizer(spec, stats=stats)),
     ]

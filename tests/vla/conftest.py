@@ -64,6 +64,12 @@ def robot_folder(learning_data: ModuleType, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
+def labelled_folder(learning_data: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = learning_data.write_labelled_data(tmp_path_factory.mktemp("labelled") / "data")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def video_folder(learning_data: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = learning_data.write_robot_data(tmp_path_factory.mktemp("videos") / "data", video=True)
     return folder

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vst_vla.vla.contracts import ACTION_KEY, IMAGE_KEYS, LIBERO_ACTION, LIBERO_STATE, STATE_KEY
+from vst_vla.vla.contracts import ACTION_KEY, IMAGE_KEYS, LIBERO_ACTION, LIBERO_STATE, STATE_KEY, geometry_key
 from vst_vla.vla.data.lerobot_writer import Episode, write_dataset
 from vst_vla.vla.data.records import write_records
 from vst_vla.vla.train.recipe import Recipe
 
+CLASSES = ("background", "red", "green", "blue")
 NAMES = {STATE_KEY: list(LIBERO_STATE.names), ACTION_KEY: list(LIBERO_ACTION.names)}
 
 
@@ -39,6 +40,41 @@ def write_robot_data(
     names = NAMES | {ACTION_KEY: [f"a{i}" for i in range(action_dim)]}
     write_dataset(folder, episodes, fps=fps, robot_type="panda", names=names, video=video)
     return folder
+
+
+COLOURS = np.array([[60, 60, 60], [230, 40, 40], [40, 230, 40], [40, 40, 230]], dtype=np.uint8)
+
+
+def write_labelled_data(folder: Path, *, classes: tuple[str, ...] = CLASSES, length: int = 8) -> Path:
+    """An episode of coloured squares on grey, with labels: a class for each colour, places that follow the cells."""
+    rng = np.random.default_rng(2)
+    views = {key: [_squares(rng, len(classes)) for _ in range(length)] for key in IMAGE_KEYS}
+    images = {key: [png(COLOURS[view].repeat(2, 0).repeat(2, 1)) for view in frames] for key, frames in views.items()}
+    labels = {geometry_key(key): np.stack([_labels(view) for view in frames]) for key, frames in views.items()}
+    vectors = {
+        STATE_KEY: rng.normal(size=(length, 8)).astype(np.float32),
+        ACTION_KEY: rng.uniform(-1, 1, (length, 7)).astype(np.float32),
+    }
+    episode = Episode(task="sort the squares", vectors=vectors, images=images, labels=labels)
+    extra = {"vst_vla.json": {"geometry": {"classes": classes}}}
+    write_dataset(folder, [episode], fps=20, robot_type="panda", names=NAMES, extra=extra)
+    return folder
+
+
+def _squares(rng: np.random.Generator, num_classes: int) -> np.ndarray:
+    """Class numbers (32,32)."""
+    view = np.zeros((32, 32), np.int16)
+    for number in range(1, num_classes):
+        row, column = rng.integers(0, 22, 2)
+        view[row : row + 10, column : column + 10] = number
+    return view
+
+
+def _labels(view: np.ndarray) -> np.ndarray:
+    """(32,32,5): nearer where the class is higher, 2 cm a cell; nothing is drawn in the first row."""
+    row, column = np.indices(view.shape)
+    depth = np.where(row == 0, 0, 1000 - 100 * view)
+    return np.stack([view, depth, 20 * column, 20 * row, 50 * view], axis=-1).astype(np.int16)
 
 
 def write_questions(folder: Path, *, count: int = 6) -> Path:

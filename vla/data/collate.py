@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import Qwen2_5_VLProcessor
 
-from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array
+from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array, geometry_key
 from vst_vla.vla.prompt import IGNORED, Encoded, encode, record_messages, robot_messages
 
 Batch = dict[str, torch.Tensor]
@@ -48,7 +48,7 @@ class Collator:
         self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
 
     def robot(self, samples: Sequence[dict[str, Any]]) -> Batch:
-        """Transformed robot samples -> batch with slot_mask, state (B,S), actions (B,C,A), action_is_pad (B,C)."""
+        """Transformed robot samples -> batch: slot_mask, state (B,S), cells, actions (B,C,A), action_is_pad (B,C)."""
         pictures = [sample[key] for sample in samples for key in self.image_keys]
         batch, counts = self._pictures(pictures)
         per_row = np.reshape(counts, (len(samples), -1))
@@ -57,6 +57,9 @@ class Collator:
         batch |= padded | {"slot_mask": slots}
         if STATE_KEY in samples[0]:
             batch["state"] = torch.from_numpy(np.stack([sample[STATE_KEY] for sample in samples]))
+        if geometry_key(self.image_keys[0]) in samples[0]:
+            labels = [[sample[geometry_key(key)] for key in self.image_keys] for sample in samples]
+            batch["cells"] = torch.from_numpy(np.array(labels))
         if ACTION_KEY in samples[0]:
             batch["actions"] = torch.from_numpy(np.stack([sample[ACTION_KEY] for sample in samples]))
             batch["action_is_pad"] = torch.from_numpy(np.stack([sample[ACTION_IS_PAD_KEY] for sample in samples]))

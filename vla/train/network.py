@@ -10,6 +10,8 @@ import torch
 from vst_vla.vla.backbone import Backbone, add_lora, freeze, load_backbone, use_attention
 from vst_vla.vla.contracts import LIBERO_ACTION, LIBERO_STATE
 from vst_vla.vla.data.robot import RobotDataset
+from vst_vla.vla.geometry.cells import cells_a_token
+from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.packing import PACKED_ATTENTION
 from vst_vla.vla.spec import ModelSpec
@@ -41,6 +43,10 @@ def build_network(
     if recipe.pack_tokens:
         use_attention(loaded.model, PACKED_ATTENTION)
     if data is None:
+        if recipe.lessons:
+            raise ValueError(
+                f"{' and '.join(recipe.lessons)} need demonstrations: give data.robot, or set their weights to 0"
+            )
         return VLAModel(loaded)
     assert head is not None
     spec = ModelSpec(
@@ -60,6 +66,15 @@ def build_network(
     assert model.head is not None
     normalizer = action_normalizer(spec, stats=data.norm_stats)
     model.head.fit(normalizer.normalize(data.action_chunks()))
+    if recipe.lessons:
+        model.supervision = Supervision(
+            recipe.lessons,
+            hidden_dim=loaded.hidden_dim,
+            num_layers=model.config.text_config.num_hidden_layers,
+            depth=recipe.geometry_depth,
+            num_classes=len(data.classes),
+            each=cells_a_token(spec.image_size),
+        )
     return model
 
 

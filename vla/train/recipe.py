@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vst_vla.vla.contracts import check_names, unknown_name
+from vst_vla.vla.data.mixture import ROBOT, SPATIAL
+from vst_vla.vla.geometry.supervision import ALIGNMENT, READOUTS
 from vst_vla.vla.spec import LEAST_SHARE
 from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
@@ -25,6 +27,11 @@ class Recipe:
             runs on conversations alone.
         spatial_ratio: share of those rows that are spatial questions, in a policy run.
         robot_weight, spatial_weight: factors on the losses of the robot and of the spatial rows.
+        readout_weight, alignment_weight: factors on the losses of what the visual tokens of robot rows are taught
+            (`geometry.readouts`, `geometry.alignment`); 0 leaves it out. They need demonstrations with labels.
+        geometry_depth: share of the language model's layers after which those tokens are taught, 0 before the first.
+        ema: share of an average of the weights that every step keeps, such as 0.999; the finished checkpoint holds the
+            average. 0 for the last weights.
         optimizer: adamw, or muon for transformers that start from random weights (`train.optimizer`).
         learning_rate: peak; cosine decay to zero after a linear rise.
         warmup: share of the steps that the rise takes.
@@ -58,6 +65,10 @@ class Recipe:
     spatial_ratio: float = 0.25
     robot_weight: float = 1.0
     spatial_weight: float = 1.0
+    readout_weight: float = 0.0
+    alignment_weight: float = 0.0
+    geometry_depth: float = 0.75
+    ema: float = 0.0
     warmup: float = 0.03
     vision_lr_ratio: float = 0.1
     weight_decay: float = 0.01
@@ -87,14 +98,29 @@ class Recipe:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected at least 1")
         if self.epochs <= 0:
             raise ValueError(f"recipe.epochs is {self.epochs}, expected more than 0")
-        for name in ("robot_weight", "spatial_weight"):
-            if getattr(self, name) < 0:
+        for name in ("robot_weight", "spatial_weight", "readout_weight", "alignment_weight"):
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.geometry_depth <= 1:
+            raise ValueError(f"recipe.geometry_depth is {self.geometry_depth}, expected 0 to 1: try 0.75")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"recipe.ema is {self.ema}, expected 0 (off) or less than 1: try 0.999")
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("recipe.optimizer", self.optimizer, OPTIMIZERS)
         if self.image_size % 28:
             low = self.image_size // 28 * 28
             raise ValueError(f"recipe.image_size {self.image_size} is no multiple of 28: try {low} or {low + 28}")
+
+    @property
+    def lessons(self) -> tuple[str, ...]:
+        """What visual tokens are taught, names out of `supervision.LESSONS`."""
+        weights = {READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight}
+        return tuple(name for name, weight in weights.items() if weight)
+
+    def loss_weights(self) -> dict[str, float]:
+        """The factor on every loss of a policy run, by name."""
+        sources = {ROBOT: self.robot_weight, SPATIAL: self.spatial_weight}
+        return {**sources, READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight}
 
     def split(self, num_processes: int) -> tuple[int, int]:
         """Rows (or packs) that a process computes at once, and how many times it does so in a step.

@@ -16,10 +16,11 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 
-from vst_vla.vla.data.mixture import ROBOT, SPATIAL, StepBatches
+from vst_vla.vla.data.mixture import StepBatches
 from vst_vla.vla.data.robot import DEFAULT_READER, ReaderOptions, RobotDataset
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.settings import claim_run
+from vst_vla.vla.train.average import take_average
 from vst_vla.vla.train.network import build_network, halve_weights
 from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.train.settings import settings_of
@@ -77,7 +78,10 @@ def train(
         processes.print(f"{model_folder} is finished already; give another out=… to train again")
         return model_folder
     set_seed(seed)
-    demonstrations = None if robot is None else RobotDataset(robot, chunk=int((head or {})["chunk"]), options=reader)
+    demonstrations = None
+    if robot is not None:
+        chunk = int((head or {})["chunk"])
+        demonstrations = RobotDataset(robot, chunk=chunk, options=reader, geometry=bool(recipe.lessons))
     build = partial(build_network, recipe, backbone=backbone, head=head, data=demonstrations, seed=seed)
     model = build()
     with processes.local_main_process_first():
@@ -95,15 +99,18 @@ def train(
         model=model,
         args=_arguments(recipe, steps=steps, run_folder=run_folder, seed=seed, num_processes=processes.num_processes),
         train_dataset=batches,
-        weights={ROBOT: recipe.robot_weight, SPATIAL: recipe.spatial_weight} if demonstrations else {},
+        weights=recipe.loss_weights() if demonstrations else {},
         vision_lr_ratio=recipe.vision_lr_ratio,
         optimizer=recipe.optimizer,
+        ema=recipe.ema,
     )
     with processes.main_process_first():
         checkpoint = latest_checkpoint(run_folder)
     if checkpoint is not None:
         processes.print(f"going on from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if recipe.ema:
+        take_average(trainer.inner_optimizer)
     finished = _gathered(trainer, build) if trainer.is_fsdp_enabled else model
     if trainer.is_world_process_zero():
         if recipe.bf16:

@@ -23,6 +23,7 @@ from transformers import Trainer
 from vst_vla.vla.data.collate import Batch
 from vst_vla.vla.data.parcel import Parcel, pack
 from vst_vla.vla.prompt import IGNORED
+from vst_vla.vla.train.average import keep_average
 from vst_vla.vla.train.optimizer import ADAMW, make_optimizer, parameter_groups
 
 STATE_FILE = "trainer_state.json"
@@ -33,18 +34,25 @@ class VLATrainer(Trainer):
     """Trainer over `mixture.StepBatches`: one dataset item is what a process computes at once, keyed by source.
 
     Args:
-        weights: factor on each source's loss; 1 where not given.
+        weights: factor on each loss, by its name; 1 where not given.
         vision_lr_ratio: learning rate of the vision tower over that of everything else (VST trains with 0.1).
         optimizer: one of `optimizer.OPTIMIZERS`.
+        ema: decay of the weights' average (`train.average`), 0 for none.
         kwargs: transformers.Trainer's own.
     """
 
     def __init__(
-        self, *, weights: Mapping[str, float], vision_lr_ratio: float = 0.1, optimizer: str = ADAMW, **kwargs: Any
+        self,
+        *,
+        weights: Mapping[str, float],
+        vision_lr_ratio: float = 0.1,
+        optimizer: str = ADAMW,
+        ema: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._weights = dict(weights)
-        self._vision_lr_ratio, self._optimizer_name = vision_lr_ratio, optimizer
+        self._vision_lr_ratio, self._optimizer_name, self._ema = vision_lr_ratio, optimizer, ema
         self._metrics: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.model_accepts_loss_kwargs = False
 
@@ -55,14 +63,15 @@ class VLATrainer(Trainer):
         return_outputs: bool = False,  # noqa: FBT001, FBT002 - transformers' signature
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Weighted sum of every source's loss; each source's own metrics go to the log.
+        """Weighted sum of all losses: every source's, and what else the model teaches; their metrics go to the log.
 
         `num_items_in_batch` is what `get_batch_samples` counted.
         """
         total = torch.zeros((), device=self.args.device)
         batches = inputs[PARCEL].unpack()
         for name, output in model(batches=batches).items():
-            share = 1.0 if num_items_in_batch is None else self._share(batches[name], num_items_in_batch)
+            counted = num_items_in_batch is not None and name in batches
+            share = self._share(batches[name], num_items_in_batch) if counted else 1.0
             total = total + self._weights.get(name, 1.0) * share * output["loss"]
             for key, value in output.items():
                 self._metrics[f"{name}/{key}"].append(share * value.detach())
@@ -115,7 +124,14 @@ class VLATrainer(Trainer):
             )
             betas = (self.args.adam_beta1, self.args.adam_beta2)
             self.optimizer = make_optimizer(groups, name=self._optimizer_name, betas=betas, eps=self.args.adam_epsilon)
+            if self._ema:
+                keep_average(self.optimizer, decay=self._ema)
         return self.optimizer
+
+    @property
+    def inner_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer itself, out of Accelerate's wrapping."""
+        return getattr(self.optimizer, "optimizer", self.optimizer)
 
     def get_train_dataloader(self) -> DataLoader:
         """In order, one item a step: the dataset itself shuffles, so that a resumed run meets the same batches."""

@@ -1,0 +1,50 @@
+"""Labels of what the cells of the policy's pictures show, gathered by visual token.
+
+A visual token covers c x c cells, so that what it is asked about is finer than it is.
+
+Letters: B batch, K cameras, n cells of a picture's side, V visual tokens (all of a batch's, in the order of its
+pictures), c cells of a token's side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+TOKEN_PX = 28
+"""Side of what a visual token of Qwen2.5-VL covers: 14 px patches merged 2 x 2."""
+LABELLED = 32
+"""Cells of a side of the labels that `vst-vla demos` makes: finer ones than these would be the same ones again."""
+MILLIMETRES = 1000.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cells:
+    """A batch's labels, c * c for each visual token."""
+
+    classes: torch.Tensor  # (V,c*c) int64
+    depth: torch.Tensor  # (V,c*c) float32, m
+    points: torch.Tensor  # (V,c*c,3) float32, m, in the frame of `observation.state`
+    drawn: torch.Tensor  # (V,c*c) bool: something is there to have a depth
+
+
+def cells_a_token(image_size: int) -> int:
+    """The cells c of a token's side, for pictures of that many pixels a side."""
+    return max(1, LABELLED // (image_size // TOKEN_PX))
+
+
+def cells_a_side(image_size: int) -> int:
+    """The cells n of a picture's side, for pictures of that many pixels a side."""
+    return image_size // TOKEN_PX * cells_a_token(image_size)
+
+
+def by_token(labels: torch.Tensor, *, each: int) -> Cells:
+    """Labels (B,K,n,n,5) int16 of `contracts.CELL_NUMBERS`, with `each` cells c a token's side."""
+    tokens = labels.shape[2] // each
+    blocks = labels.unflatten(3, (tokens, each)).unflatten(2, (tokens, each))  # (B,K,n/c,c,n/c,c,5)
+    numbers = blocks.transpose(3, 4).reshape(-1, each**2, labels.shape[-1])
+    metres = numbers[..., 1:].float() / MILLIMETRES
+    return Cells(
+        classes=numbers[..., 0].long(), depth=metres[..., 0], points=metres[..., 1:], drawn=numbers[..., 1] > 0
+    )

@@ -1,0 +1,70 @@
+"""Dense readouts: every visual token says which object each of its cells shows, how far off it is, and where.
+
+From random weights these targets, dense and the same in every picture, are what makes grounding start; one sparse
+question a picture teaches nothing. They are for training alone: acting has no use for them.
+
+Letters: V visual tokens, D hidden, c cells of a token's side.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vst_vla.vla.geometry.cells import Cells
+
+LENGTH = 0.2
+"""m by which a depth or a point must be off to cost as much as one nat of its class."""
+REACH = 2.5
+"""m beyond which (walls, floor) depths and points are not asked for."""
+BALANCE = 0.5
+"""Power of a class's cells in a batch by which each of them counts less: 0 all cells alike, 1 all classes alike."""
+
+
+class Readouts(nn.Module):
+    """A small network from a visual token's state to class, depth and point of its cells.
+
+    Args:
+        hidden_dim: D.
+        num_classes: that the labels number.
+        each: c.
+    """
+
+    def __init__(self, *, hidden_dim: int, num_classes: int, each: int) -> None:
+        super().__init__()
+        self.num_classes, self.num_cells = num_classes, each**2
+        self.norm = nn.LayerNorm(hidden_dim)
+        self.decode = nn.Sequential(
+            nn.Linear(hidden_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, self.num_cells * (num_classes + 4))
+        )
+
+    def read(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """States (V,D) -> class logits (V,c*c,classes), depths (V,c*c) and points (V,c*c,3) in m."""
+        output = self.decode(self.norm(states.to(self.norm.weight.dtype))).float().unflatten(-1, (self.num_cells, -1))
+        logits, depth, points = output.split([self.num_classes, 1, 3], dim=-1)
+        return logits, depth[..., 0], points
+
+    def forward(self, states: torch.Tensor, cells: Cells) -> dict[str, torch.Tensor]:
+        """{"loss", and to log: "class_accuracy", "depth_error" and "point_error" in m}, rare classes counting more."""
+        logits, depth, points = self.read(states)
+        share = _shares(cells.classes, num_classes=self.num_classes)
+        entropy = F.cross_entropy(logits.transpose(1, 2), cells.classes, reduction="none")
+        near = share * (cells.drawn & (cells.depth < REACH))
+        near = near / near.sum().clamp(min=1e-9)
+        depth_error = (near * (depth - cells.depth).abs()).sum()
+        point_error = (near * (points - cells.points).abs().mean(-1)).sum()
+        right = (logits.detach().argmax(-1) == cells.classes).float()
+        return {
+            "loss": (share * entropy).sum() + (depth_error + point_error) / LENGTH,
+            "class_accuracy": (share * right).sum(),
+            "depth_error": depth_error.detach(),
+            "point_error": point_error.detach(),
+        }
+
+
+def _shares(classes: torch.Tensor, *, num_classes: int) -> torch.Tensor:
+    """How much each cell (V,c*c) counts, 1 in all."""
+    counts = torch.bincount(classes.flatten(), minlength=num_classes).clamp(min=1)
+    weights = counts.float().pow(-BALANCE)[classes]
+    return weights / weights.sum()
