@@ -5,8 +5,12 @@ Letters: T control steps.
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
+
 import numpy as np
 
+from vst_vla.envs.perturb.axis import CannotVary
+from vst_vla.envs.perturb.perturbation import Perturbation, perturb
 from vst_vla.envs.simulator import Simulator
 from vst_vla.envs.suites import SETTLE_STEPS, init_states
 from vst_vla.policies.demo_episode import disturb
@@ -15,23 +19,36 @@ from vst_vla.vla.contracts import STILL_ACTION, Array
 
 MOST_SETTLING = 4 * SETTLE_STEPS
 """Control steps after which an episode begins, whatever still rolls."""
+VARIED_SHARE = 0.75
+"""Of episodes that begin with objects put elsewhere and another goal: a task's own films are all alike, so that what
+they show could be learnt by the names of its objects."""
 
 
 def expert_states(simulator: Simulator, *, init_state: int, rng: np.random.Generator) -> Array:
     """The flat MuJoCo states (T, 1 + nq + nv) before each control step of one episode, and at its end.
 
     It begins when everything lies still: some of LIBERO's initial states drop objects from a height, for longer than an
-    evaluation waits. The expert moves with the noise of its demonstrations; an episode ends at success or at the task's
-    horizon.
+    evaluation waits. Most have their scenes varied. The expert moves with the noise of its demonstrations; an episode
+    ends at success or at the task's horizon.
     """
     simulator.reset(state=init_states(simulator.task)[init_state])
     for step in range(MOST_SETTLING):
         if step >= SETTLE_STEPS and simulator.at_rest():
             break
         simulator.step(np.array(STILL_ACTION))
-    expert = Expert(simulator)
-    states = [simulator.get_state()]
-    while len(states) <= simulator.task.horizon and not simulator.success():
-        simulator.step(disturb(expert.act(simulator), scale=expert.noise_scale, rng=rng))
-        states.append(simulator.get_state())
+    with ExitStack() as undo:
+        if rng.random() < VARIED_SHARE:
+            _vary(simulator, rng, undo)
+        expert = Expert(simulator)
+        states = [simulator.get_state()]
+        while len(states) <= simulator.task.horizon and not simulator.success():
+            simulator.step(disturb(expert.act(simulator), scale=expert.noise_scale, rng=rng))
+            states.append(simulator.get_state())
     return np.stack(states)
+
+
+def _vary(simulator: Simulator, rng: np.random.Generator, undo: ExitStack) -> None:
+    """Another goal and another layout, as far as the scene has one."""
+    for axis in ("goal", "layout"):
+        with suppress(CannotVary):
+            perturb(simulator, Perturbation(axes=(axis,), seed=(int(rng.integers(2**32)),)), undo=undo)

@@ -3,7 +3,8 @@
 Five forms. *side*: on which of eight sides the second camera stands, ahead being where the first one looks, seen from
 above. *apart*: metres between them. *turn*: degrees between their directions of view. *nearer*: which one is nearer to
 an object's centre, by at least `MIN_LEAD`. *higher*: which one stands higher, by the same lead. Wrong options are what
-is right of other pairs of the same scene's cameras, so that none can be ruled out unseen.
+is right of other pairs of the same scene's cameras, so that none can be ruled out unseen. A lens tells which camera it
+is (the hand's is near everything): *turn* does not name the lenses, and *nearer* compares pictures of equal ones.
 """
 
 from __future__ import annotations
@@ -121,11 +122,13 @@ class CameraRelation:
         others = [f"{other:.0f}" for other, _ in chosen if other != degrees]
         choices = lettered(f"{degrees:.0f}", others=others, rng=rng)
         question = with_options(self._wording("turn", rng), choices, short=self.short_prompt)
-        question = f"{pair.lens_text} {question}"
         return self._make(pair, question, choices.letter, {"form": "turn"}, (), words=f"{degrees:.0f}")
 
     def _nearer(self, pairs: list[Pair], rng: np.random.Generator) -> QAItem | None:
-        pair = pairs[int(rng.integers(len(pairs)))]
+        alike = [pair for pair in pairs if pair.has_one_lens]
+        if not alike:
+            return None
+        pair = alike[int(rng.integers(len(alike)))]
         shared = pair.both()
         seen = shared[int(rng.integers(len(shared)))]
         distances = [float(np.linalg.norm(view.centres[seen.number])) for view in (pair.first, pair.second)]

@@ -93,7 +93,9 @@ class VideoMixed:
         if not cases:
             return None
         move, film = fair_draw(cases, rng=rng)
-        others = some(MOVES, count=_NUM_OTHERS, without=move, rng=rng)
+        others = some(sorted({other for other, _ in cases}), count=_NUM_OTHERS, without=move, rng=rng)
+        if not others:
+            return None
         choices = lettered(move, others=others, rng=rng)
         wording = choose(_QUESTIONS["heading"], rng=rng, short=self.short_prompt)
         question = with_options(wording, choices, short=self.short_prompt)

@@ -73,7 +73,8 @@ class VideoOrder:
         spoken = {name: scene.categories[scene.names.index(name)] for name in chosen}
         answer = _text([spoken[name] for name in chosen])
         orders = [_text([spoken[name] for name in order]) for order in itertools.permutations(chosen)]
-        choices = lettered(answer, others=some(orders, count=_NUM_OTHERS, without=answer, rng=rng), rng=rng)
+        others = some(orders, count=_NUM_OTHERS, without=answer, rng=rng)
+        choices = lettered(answer, others=others, rng=rng)
         mixed = joined([f"the {spoken[str(name)]}" for name in rng.permutation(chosen)])
         question = choose(_QUESTIONS[form], rng=rng, short=self.short_prompt).format(names=mixed)
         return film.item(
@@ -81,6 +82,7 @@ class VideoOrder:
             question=with_options(question[0].upper() + question[1:], choices, short=self.short_prompt),
             answer=choices.letter,
             about={"form": form, "objects": chosen},
+            contest=(answer, *others),
         )
 
 

@@ -27,7 +27,7 @@ def check(case: Case) -> None:
         lenses_are_told(case, first, second)
         close(metres(case.answer), apart(first.place, second.place))
     elif form == "turn":
-        lenses_are_told(case, first, second)
+        assert "field of view" not in case.question, "the lenses tell which cameras these are"
         angle = np.degrees(np.arccos(first.forward @ second.forward))
         close(float(case.told), angle, within=0.51)
         assert sum(abs(float(option) - angle) < 0.2 * angle for option in case.options.values()) == 1
@@ -42,6 +42,8 @@ def leads(case, moment, first, second):
     else:
         (thing,) = case.things
         case.named(thing)
+        lenses_are_told(case, first, second)
+        close(first.size / first.focal, second.size / second.focal)
         lead = apart(second.place, moment.middle(thing)) - apart(first.place, moment.middle(thing))
     assert abs(lead) > LEAD
     assert case.answer == ("first" if lead > 0 else "second"), f"the first leads by {lead:.3f} m"
