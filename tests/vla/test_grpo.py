@@ -45,6 +45,34 @@ def write_rows(folder: Path, *, count: int = 12) -> Path:
     return folder
 
 
+def test_pictures_keep_their_places_beside_prompts_of_other_lengths(tmp_path, monkeypatch) -> None:
+    """Wherever positions are worked out, exactly the picture's tokens are taken for a picture."""
+    from transformers import Qwen2_5_VLModel
+
+    from vst_vla.vla.train.grpo import train_grpo
+
+    folder = write_rows(tmp_path / "rl", count=4)
+    table = pq.read_table(folder / "part.parquet").to_pylist()
+    for number, row in enumerate(table):
+        row["question"] = "<image>" + "A or B? " * (1 + 5 * number)
+    pq.write_table(pa.Table.from_pylist(table, schema=RL_SCHEMA), folder / "part.parquet")
+    found: list[bool] = []
+    original = Qwen2_5_VLModel.get_rope_index
+
+    def watched(self, input_ids, **given):
+        found.append(bool(((input_ids == self.config.image_token_id) == (given["mm_token_type_ids"] == 1)).all()))
+        return original(self, input_ids, **given)
+
+    monkeypatch.setattr(Qwen2_5_VLModel, "get_rope_index", watched)
+    recipe = RLRecipe(
+        name="test", steps=1, prompts=4, rows_at_once=20, updates=1, max_new_tokens=2, max_pixels=56 * 56,
+        direct_levels=("L0",),
+    )  # fmt: skip
+    assert (train_grpo(tmp_path / "out", recipe=recipe, data=folder) / "config.json").is_file()
+    assert len(found) >= 2
+    assert all(found)
+
+
 def guessing_backbone(learning_data, folder: Path) -> Path:
     """The tiny backbone, taught to answer A or B at random."""
     from vst_vla.vla.data.records import write_records

@@ -7,7 +7,8 @@ TRL is an extra: `pip install 'vst-vla[rl]'`.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,25 @@ def train_grpo(
     checkpoint = latest_checkpoint(run_folder)
     if checkpoint is not None:
         print(f"going on from {checkpoint}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with padded_left(loaded.processor.tokenizer):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.is_world_process_zero():
         VLAModel(loaded).save(model_folder)
     return model_folder
+
+
+@contextmanager
+def padded_left(tokenizer: Any) -> Iterator[None]:
+    """A tokenizer that pads on the left for a while.
+
+    TRL pads a batch's prompts on the left and takes the places of pictures from its own call of the processor: padded
+    on the right, prompts of unequal length would have their pictures where other tokens stand.
+    """
+    side, tokenizer.padding_side = tokenizer.padding_side, "left"
+    try:
+        yield
+    finally:
+        tokenizer.padding_side = side
 
 
 def _trainer_class(trl: Any) -> Any:
