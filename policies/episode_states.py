@@ -20,16 +20,18 @@ from vst_vla.vla.contracts import STILL_ACTION, Array
 MOST_SETTLING = 4 * SETTLE_STEPS
 """Control steps after which an episode begins, whatever still rolls."""
 VARIED_SHARE = 0.75
-"""Of episodes that begin with objects put elsewhere and another goal: a task's own films are all alike, so that what
-they show could be learnt by the names of its objects."""
+"""Of episodes that begin with objects put elsewhere and another goal: a task's own films are all alike, and what they
+show could be learnt by the names of its objects."""
 
 
-def expert_states(simulator: Simulator, *, init_state: int, rng: np.random.Generator) -> Array:
+def expert_states(
+    simulator: Simulator, *, init_state: int, rng: np.random.Generator, varied_share: float = VARIED_SHARE
+) -> Array:
     """The flat MuJoCo states (T, 1 + nq + nv) before each control step of one episode, and at its end.
 
     It begins when everything lies still: some of LIBERO's initial states drop objects from a height, for longer than an
-    evaluation waits. Most have their scenes varied. The expert moves with the noise of its demonstrations; an episode
-    ends at success or at the task's horizon.
+    evaluation waits. `varied_share` of them have their scenes varied. The expert moves with the noise of its
+    demonstrations; an episode ends at success or at the task's horizon.
     """
     simulator.reset(state=init_states(simulator.task)[init_state])
     for step in range(MOST_SETTLING):
@@ -37,7 +39,7 @@ def expert_states(simulator: Simulator, *, init_state: int, rng: np.random.Gener
             break
         simulator.step(np.array(STILL_ACTION))
     with ExitStack() as undo:
-        if rng.random() < VARIED_SHARE:
+        if rng.random() < varied_share:
             _vary(simulator, rng, undo)
         expert = Expert(simulator)
         states = [simulator.get_state()]
