@@ -20,8 +20,8 @@ from vst_vla.vla.contracts import STILL_ACTION, Array
 MOST_SETTLING = 4 * SETTLE_STEPS
 """Control steps after which an episode begins, whatever still rolls."""
 VARIED_SHARE = 0.75
-"""Of episodes that begin with objects put elsewhere and another goal: a task's own films are all alike, and what they
-show could be learnt by the names of its objects."""
+"""Of episodes that begin with objects put elsewhere: a task's own films are all alike, and what they show could be
+learnt by the names of its objects."""
 
 
 def expert_states(
@@ -40,17 +40,12 @@ def expert_states(
         simulator.step(np.array(STILL_ACTION))
     with ExitStack() as undo:
         if rng.random() < varied_share:
-            _vary(simulator, rng, undo)
+            with suppress(CannotVary):
+                elsewhere = Perturbation(axes=("layout",), seed=(int(rng.integers(2**32)),))
+                perturb(simulator, elsewhere, undo=undo)
         expert = Expert(simulator)
         states = [simulator.get_state()]
         while len(states) <= simulator.task.horizon and not simulator.success():
             simulator.step(disturb(expert.act(simulator), scale=expert.noise_scale, rng=rng))
             states.append(simulator.get_state())
     return np.stack(states)
-
-
-def _vary(simulator: Simulator, rng: np.random.Generator, undo: ExitStack) -> None:
-    """Another goal and another layout, as far as the scene has one."""
-    for axis in ("goal", "layout"):
-        with suppress(CannotVary):
-            perturb(simulator, Perturbation(axes=(axis,), seed=(int(rng.integers(2**32)),)), undo=undo)

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import mujoco
@@ -43,11 +44,11 @@ def stage():
 
 @pytest.fixture(scope="module")
 def plays(stage):
-    """Episodes with a clip of each."""
-    rng, made = np.random.default_rng(0), []
+    """Episodes of the official layout with a clip of each."""
+    rng, made, source = np.random.default_rng(0), [], partial(expert_states, varied_share=0.0)
     for init_state, mirror in ((20, True), (35, False)):
         shot = shot_of(init_state=init_state, mirror=mirror)
-        episode = stage.play(expert_states, shot, rng=rng)
+        episode = stage.play(source, shot, rng=rng)
         made.append(SimpleNamespace(states=episode.states, clip=stage.clip(episode, shot, rng=rng)))
     return made
 
