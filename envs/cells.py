@@ -9,12 +9,11 @@ Letters in shapes: G cells of a side, P pixels of a side, S samples of a cell.
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 
 from vst_vla.envs.culling import without_unseen
 from vst_vla.envs.geometry import apply, invert_rigid, unproject
-from vst_vla.envs.objects import find_objects
+from vst_vla.envs.objects import find_objects, robot_geoms
 from vst_vla.envs.scene import camera_matrices
 from vst_vla.envs.simulator import Simulator
 from vst_vla.envs.truth import draw_labels
@@ -40,7 +39,7 @@ class CellReader:
         self.classes = tuple(dict.fromkeys([BACKGROUND, ROBOT, *(item.category for item in objects)]))
         model = simulator.sim.model._model
         self._class = np.zeros(model.ngeom + 1, dtype=np.int16)  # geom id -> class; -1 finds the last, the background
-        self._class[:-1][_robot_geoms(simulator)] = self.classes.index(ROBOT)
+        self._class[:-1][robot_geoms(simulator)] = self.classes.index(ROBOT)
         for item in objects:  # a part comes after its whole and takes its own geoms
             self._class[:-1][item.geoms] = self.classes.index(item.category)
 
@@ -74,10 +73,3 @@ def _by_cell(pixels: Array) -> Array:
     """(P,P,D) -> (G,G,S,D)."""
     blocks = pixels.reshape(CELLS, SAMPLES, CELLS, SAMPLES, -1).swapaxes(1, 2)
     return blocks.reshape(CELLS, CELLS, SAMPLES**2, -1)
-
-
-def _robot_geoms(simulator: Simulator) -> Array:
-    """Geoms (ngeom,) bool of the arm, its mount and its hand."""
-    model = simulator.sim.model._model
-    base = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, simulator.problem.robots[0].robot_model.root_body)
-    return np.asarray(model.body_rootid[model.geom_bodyid] == model.body_rootid[base])

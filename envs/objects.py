@@ -77,6 +77,13 @@ def body_pose(data: Any, body: int) -> Array:
     return rigid(data.xmat[body].reshape(3, 3), translation=data.xpos[body])
 
 
+def robot_geoms(simulator: Simulator) -> Array:
+    """Geoms (ngeom,) bool of the arm, its mount and its hand."""
+    model = simulator.sim.model._model
+    root = model.body(simulator.problem.robots[0].robot_model.root_body).id
+    return np.asarray(model.body_rootid[model.geom_bodyid] == root)
+
+
 _SPOKEN = MappingProxyType({"cookies": "cookie box"})
 """Kinds whose files' name would be a plural in a sentence."""
 

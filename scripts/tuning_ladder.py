@@ -93,8 +93,8 @@ def make_record(config: dict[str, Any], progress: Progress, *, command: str) -> 
         }
         for test in config["tests"]
     }
-    asked = json.loads((out / "tests" / ANSWERS / "manifest.json").read_text())["settings"]["families"]
-    rows = family_rows(judge, answers[ANSWERS], families=list(asked))
+    manifest = json.loads((out / "tests" / ANSWERS / "manifest.json").read_text())
+    rows = family_rows(judge, answers[ANSWERS], families=list(manifest["settings"]["families"]))
     return {
         "command": command,
         "revision": code_revision(),
@@ -103,7 +103,7 @@ def make_record(config: dict[str, Any], progress: Progress, *, command: str) -> 
         "stage_s": {name: round(seconds, 1) for name, seconds in progress.seconds.items()},
         "training_minutes": round(sum(progress.seconds[name] for name in trained) / 60, 1),
         "peak_rss_gib": round(progress.peak_gib, 2),
-        "assets": json.loads((out / "tests" / ANSWERS / "manifest.json").read_text())["assets"],
+        "assets": manifest["assets"],
         "apart": apart(out / "questions", out / "tests"),
         "lifted": {stage: lifted(rows, stage=stage) for stage in trained},
         "fallen": fallen(rows),

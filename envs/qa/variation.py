@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 
 from vst_vla.envs.geometry import box_corners, multiply_quaternions, rotation_about
-from vst_vla.envs.objects import SceneObject
+from vst_vla.envs.objects import SceneObject, robot_geoms
 from vst_vla.envs.simulator import Simulator
 from vst_vla.vla.contracts import Array
 
@@ -46,8 +46,7 @@ class Variation:
         self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
         self._limits = self._model.jnt_range[robot._ref_joint_indexes]
         self._site = self._model.site(f"{robot.gripper.naming_prefix}grip_site").id
-        roots = self._model.body_rootid[self._model.geom_bodyid]
-        self._robot_geoms = roots == self._model.body(robot.robot_model.root_body).id
+        self._robot_geoms = robot_geoms(simulator)
 
     def apply(self, state: Array, *, rng: np.random.Generator) -> None:
         """Puts the scene into `state` (1 + nq + nv,), settles it, moves objects and bends the arm."""
