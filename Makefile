@@ -12,7 +12,8 @@ setup: $(INSTALLED)
 $(INSTALLED): pyproject.toml scripts/find_python.sh
 	@test -x $(RUN) || { python=$$(bash scripts/find_python.sh) && echo "set-up: $$($$python --version) at $$python" && $$python -m venv $(VENV); }
 	@echo "set-up: installing into $(VENV) (a few minutes the first time)"
-	@PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
+	@$(RUN) -m compileall -qq -j 0 $(VENV)/lib || true # what pip does on one core; some packages hold files of Python 2
 	@touch $@
 
 quickstart: $(INSTALLED)

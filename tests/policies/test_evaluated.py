@@ -62,12 +62,12 @@ def test_the_expert_solves_official_and_other_goals() -> None:
 
 @pytest.mark.sim
 def test_demonstrations_succeed_again_from_where_they_began(tmp_path: Path) -> None:
-    make_demos(out=tmp_path / "demos", task_ids=[0], num_episodes=2, image_size=16, num_workers=1)
+    make_demos(out=tmp_path / "demos", task_ids=[0], num_episodes=1, image_size=16, num_workers=1)
     replay = made("replay", data=str(tmp_path / "demos"), options={"gain": 2.0})
-    assert replay.episodes == ((0, 20), (0, 21))
-    settings = replace(SETTINGS, init_states=(20, 21, 22), only=replay.episodes, execute=1)
+    assert replay.episodes == ((0, 20),)
+    settings = replace(SETTINGS, init_states=(20, 21), only=replay.episodes, execute=1)
     records = rollout(replay.policy, settings=settings, progress=False)
-    assert [(record.init_state, record.success) for record in records] == [(20, True), (21, True)]
+    assert [(record.init_state, record.success) for record in records] == [(20, True)]
     with pytest.raises(ValueError, match="no demonstration of task 0 from initial state 5"):
         replay.policy.infer(observation(0) | {MOMENT_KEY: Moment(slot=0, task_id=0, init_state=5, step=0)})
     with pytest.raises(ValueError, match="holds libero_object, this run is of libero_goal: set suite=libero_object"):
