@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 from vst_vla.vla.contracts import near_miss
@@ -41,21 +40,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(verb: str, rest: list[str]) -> int:
-    from vst_vla.scripts.config import HelpShown
+    from vst_vla.scripts.exit_status import exit_status
 
-    try:
-        return int(importlib.import_module(f"vst_vla.scripts.{verb}").main(rest))
-    except HelpShown:
-        return 0
-    except KeyboardInterrupt:
-        print(f"\nvst-vla {verb}: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("VST_VLA_DEBUG"):
-            raise
-        message = " ".join(str(error).split())
-        print(f"vst-vla {verb}: {message}   (VST_VLA_DEBUG=1 shows where)", file=sys.stderr)
-        return 2
+    return exit_status(f"vst-vla {verb}", lambda: int(importlib.import_module(f"vst_vla.scripts.{verb}").main(rest)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from vst_vla.policies.demo_speed import measure_demos
-from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.exit_status import exit_status
 from vst_vla.vla.files import write_json
 
 
@@ -26,7 +27,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HelpShown:
-        sys.exit(0)
+    sys.exit(exit_status("demos_speed", lambda: main(sys.argv[1:])))

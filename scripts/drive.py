@@ -18,7 +18,8 @@ from vst_vla.policies.control import EpisodeReport, run_episode
 from vst_vla.policies.relay import DelayRelay
 from vst_vla.policies.robot import WireRobotClient
 from vst_vla.policies.safety import SafetyFilter, SafetyLimits
-from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.exit_status import exit_status
 from vst_vla.scripts.rollout import init_states
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.files import write_json
@@ -103,7 +104,4 @@ def record(argv: list[str], config: Config, rows: list[Config]) -> Config:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HelpShown:
-        sys.exit(0)
+    sys.exit(exit_status("drive", lambda: main(sys.argv[1:])))

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from vst_vla.policies.expert.table import success_table
-from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.exit_status import exit_status
 from vst_vla.vla.files import write_json
 
 
@@ -34,7 +35,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HelpShown:
-        sys.exit(0)
+    sys.exit(exit_status("expert_table", lambda: main(sys.argv[1:])))

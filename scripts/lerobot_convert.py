@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.exit_status import exit_status
 
 
 def main(argv: list[str]) -> int:
@@ -22,9 +23,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HelpShown:
-        sys.exit(0)
-    except ValueError as error:
-        sys.exit(str(error))
+    sys.exit(exit_status("lerobot_convert", lambda: main(sys.argv[1:])))

@@ -23,7 +23,8 @@ from typing import Any
 
 import psutil
 
-from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.exit_status import exit_status
 from vst_vla.vla.files import write_json
 
 OURS, LEROBOT = "vst-vla", "lerobot"
@@ -171,7 +172,4 @@ def _describe(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HelpShown:
-        sys.exit(0)
+    sys.exit(exit_status("reader_speed", lambda: main(sys.argv[1:])))

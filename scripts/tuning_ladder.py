@@ -16,7 +16,8 @@ from vst_vla.policies.benchmark_run import run_benchmark
 from vst_vla.policies.tuning_data import apart
 from vst_vla.policies.tuning_report import fallen, family_rows, lifted, thinking_rows
 from vst_vla.scripts import benchmark, grpo, qa, train
-from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.exit_status import exit_status
 from vst_vla.scripts.stages import Progress, Stage, overrides, run_stages
 from vst_vla.vla.benchmarks import make_benchmark
 from vst_vla.vla.benchmarks.base import Scored
@@ -126,7 +127,4 @@ def told(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HelpShown:
-        sys.exit(0)
+    sys.exit(exit_status("tuning_ladder", lambda: main(sys.argv[1:])))

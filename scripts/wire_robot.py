@@ -6,7 +6,8 @@ import signal
 import sys
 
 from vst_vla.policies.wire_robot import WireRobot
-from vst_vla.scripts.config import HelpShown, compose
+from vst_vla.scripts.config import compose
+from vst_vla.scripts.exit_status import exit_status
 
 
 def main(argv: list[str]) -> int:
@@ -23,7 +24,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except HelpShown:
-        sys.exit(0)
+    sys.exit(exit_status("wire_robot", lambda: main(sys.argv[1:])))

@@ -68,6 +68,14 @@ def test_the_installed_command_runs() -> None:
     assert "usage: vst-vla VERB" in done.stdout
 
 
+def test_programs_that_are_no_verbs_speak_the_same_way() -> None:
+    command = [sys.executable, "-m", "vst_vla.scripts.drive", "robot=ws://127.0.0.1:9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("drive: no robot at ws://127.0.0.1:9")
+    assert done.stderr.count("\n") == 1
+
+
 def test_nested_settings_become_overrides_and_come_back() -> None:
     settings = {"out": "x", "task_ids": [3], "video": True, "families": {"detection": 1.0}}
     flat = overrides(settings)

@@ -1,7 +1,8 @@
 """Keeps answers from being guessed by name: in the long run every candidate is right as often as it is wrong.
 
-A scene has habits (the basket is large, so it is often near), and a model would learn them instead of looking. Items
-that name their candidates (`QAItem.contest`) are taken only while that does not add to a candidate's lead.
+A scene has habits (the basket is large, so it is often near), and a model would learn them instead of looking. Of the
+items that name their candidates (`QAItem.contest`) those are taken that best make up for what was taken before, and
+none that adds to a candidate's lead.
 """
 
 from __future__ import annotations
@@ -22,12 +23,19 @@ class Ledger:
         self._lead: Counter[tuple[str, str]] = Counter()
 
     def admit(self, items: Sequence[QAItem], *, count: int) -> list[QAItem]:
-        """At most `count` of the items, none that lets a winner lead by more."""
+        """At most `count` of the items, none that lets a winner lead by more.
+
+        As many of them have a contest as of the first `count` offered: the choice is among items of a kind.
+        """
         taken: list[QAItem] = []
-        for item in items:
-            if len(taken) < count and self._fits(item):
-                self._enter(item)
-                taken.append(item)
+        waiting = list(items)
+        for has_contest in [bool(item.contest) for item in items[:count]]:
+            alike = [item for item in waiting if bool(item.contest) == has_contest]
+            best = min(alike, key=self._tilt, default=None)
+            if best is not None and self._tilt(best) <= 0:
+                waiting = [item for item in waiting if item is not best]
+                self._enter(best)
+                taken.append(best)
         return taken
 
     def withdraw(self, items: Sequence[QAItem]) -> None:
@@ -35,11 +43,12 @@ class Ledger:
         for item in items:
             self._enter(item, sign=-1)
 
-    def _fits(self, item: QAItem) -> bool:
+    def _tilt(self, item: QAItem) -> float:
+        """The winner's lead over its rivals before the item; below zero where the item evens something out."""
         if not item.contest:
-            return True
+            return 0.0
         winner, *losers = (self._lead[item.family, name] for name in item.contest)
-        return winner <= sum(losers) / len(losers)
+        return winner - sum(losers) / len(losers)
 
     def _enter(self, item: QAItem, *, sign: int = 1) -> None:
         for place, name in enumerate(item.contest):

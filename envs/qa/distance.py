@@ -1,7 +1,7 @@
 """Distances: which object is nearest to another one, how far two objects are apart, how far one is from the camera.
 
 All distances run between the centres of 3-D boxes (or to the camera), in a straight line, as the questions say. The
-nearest or farthest of several leads the next one by `min_gap`.
+nearest or farthest of several leads the next one by `min_gap`; each of them is that of some object in the picture.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, QAItem
 from vst_vla.envs.qa.choices import lettered
+from vst_vla.envs.qa.options import fair_contest
 from vst_vla.envs.qa.view import Seen, View, views_of
 from vst_vla.envs.qa.wording import UNITS, choose, joined, length_text, unit_sentence
 from vst_vla.vla.contracts import SceneState
@@ -30,7 +31,7 @@ _NEAREST = {
         "Take {anchor}. What is at the largest distance from its center: {options}?",
     ),
 }
-_APART = (
+_GAP = (
     "How far apart are the centers of {a} and {b}?",
     "What is the straight-line distance between the centers of {a} and {b}?",
     "Estimate the distance from the center of {a} to the center of {b}.",
@@ -40,6 +41,7 @@ _AWAY = (
     "What is the straight-line distance between the camera and the center of {a}?",
     "Estimate how distant the center of {a} is from the camera.",
 )
+_MOST_RIVALS = 4
 _FORMS = ("names", "letters", "apart", "away")
 
 
@@ -82,18 +84,19 @@ class Distance:
         return self._number(view, mixed[: 2 if form == "apart" else 1], form, rng)
 
     def _compare(self, view: View, mixed: list[Seen], form: str, rng: np.random.Generator) -> QAItem | None:
-        size = int(rng.integers(2, 5))
-        anchor, rivals = mixed[0], mixed[1 : 1 + size]
         wish = sorted(_NEAREST)[int(rng.integers(2))]
-        gaps = [float(np.linalg.norm(seen.centre - anchor.centre)) for seen in rivals]
-        order = np.argsort(gaps if wish == "nearest" else [-gap for gap in gaps])
-        if len(rivals) < 2 or abs(gaps[order[1]] - gaps[order[0]]) < self.min_gap:
+        sign = 1.0 if wish == "nearest" else -1.0
+        cases = [
+            (anchor, {seen.category: sign * _apart(seen, anchor) for seen in mixed if seen is not anchor})
+            for anchor in mixed
+        ]
+        contest = fair_contest(cases, most=_MOST_RIVALS, lead=self.min_gap, rng=rng)
+        if contest is None:
             return None
-        right = rivals[int(order[0])]
-        others = [seen.category for seen in rivals if seen is not right]
-        question, answer = self._compare_text(anchor, right.category, others, wish, form, rng)
-        contest = tuple(f"{name}, {wish}" for name in (right.category, *others))
-        return self._make(view, [anchor, *rivals], question, answer, {"form": form, "wish": wish}, contest)
+        anchor, rivals = contest.case, [seen for seen in mixed if seen.category in (contest.winner, *contest.others)]
+        question, answer = self._compare_text(anchor, contest.winner, list(contest.others), wish, form, rng)
+        names = tuple(f"{name}, {wish}" for name in (contest.winner, *contest.others))
+        return self._make(view, [anchor, *rivals], question, answer, {"form": form, "wish": wish}, names)
 
     def _compare_text(
         self, anchor: Seen, right: str, others: list[str], wish: str, form: str, rng: np.random.Generator
@@ -113,7 +116,7 @@ class Distance:
         start = objects[1].centre if form == "apart" else np.zeros(3)
         metres = float(np.linalg.norm(objects[0].centre - start))
         names = [f"the {seen.category}" for seen in objects]
-        wording = choose(_APART if form == "apart" else _AWAY, rng=rng, short=self.short_prompt)
+        wording = choose(_GAP if form == "apart" else _AWAY, rng=rng, short=self.short_prompt)
         question = f"{view.lens_text} {wording.format(a=names[0], b=names[-1])} {unit_sentence(unit)}"
         return self._make(view, objects, question, length_text(metres, unit=unit), {"form": form, "unit": unit}, ())
 
@@ -136,3 +139,7 @@ class Distance:
             about={"camera": view.name, "objects": [seen.name for seen in objects], **about},
             contest=contest,
         )
+
+
+def _apart(one: Seen, other: Seen) -> float:
+    return float(np.linalg.norm(one.centre - other.centre))

@@ -15,6 +15,7 @@ PREFIX = "These are frames of a video."
 MIN_VISIBLE = 0.4
 """Visible fraction from which on an object of a video counts as seen."""
 MIN_PIXELS = 40
+MIN_FRAMES = 3
 MOMENTS = ("start", "end")
 """Which frame a question is about: the first or the last."""
 
@@ -52,6 +53,14 @@ class Film:
     def backwards(self) -> Film:
         """The film run backwards."""
         return self.part(range(len(self.frames))[::-1])
+
+    def stretch(self, rng: np.random.Generator) -> Film:
+        """A random run of at least `MIN_FRAMES` frames, forwards or backwards."""
+        total = len(self.frames)
+        size = int(rng.integers(min(MIN_FRAMES, total), total + 1))
+        start = int(rng.integers(total - size + 1))
+        part = self.part(range(start, start + size))
+        return part.backwards() if rng.random() < 0.5 else part
 
     def lasting(self) -> list[Seen]:
         """Objects with names of their own that are clear at the start and at the end, as they are seen at the start."""

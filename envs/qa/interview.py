@@ -21,6 +21,8 @@ from vst_vla.envs.qa.stage import Episode, EpisodeSource, Stage
 from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.vla.contracts import SceneState
 
+SPARE = 4
+"""Further questions among which the ledger chooses, for each that is wanted."""
 BARREN_SCENES, BARREN_CLIPS = 40, 10
 """Scenes, and clips, in a row without one usable question, after which the families still missing are given up."""
 
@@ -158,16 +160,13 @@ class Interview:
         return tuple(items)
 
     def _ask(self, family: Any, about: SceneState | Clip, *, count: int) -> list[QAItem]:
-        """Items that the ledger admits; asked again, once, when it refused some."""
-        offered = family(about, count=count, rng=self._rng)
-        items = self._ledger.admit(_different(offered, than=()), count=count)
-        if len(items) < len(offered):
-            more = family(about, count=2 * (count - len(items)), rng=self._rng)
-            items += self._ledger.admit(_different(more, than=items), count=count - len(items))
-        return items
+        """Items that the ledger admits, out of more than are needed where it has a choice to make."""
+        offered = list(family(about, count=count, rng=self._rng))
+        if any(item.contest for item in offered):
+            offered += family(about, count=SPARE * count, rng=self._rng)
+        return self._ledger.admit(_different(offered), count=count)
 
 
-def _different(items: Sequence[QAItem], *, than: Sequence[QAItem]) -> list[QAItem]:
-    """The items that repeat neither each other nor those others about the same scene, word for word."""
-    known = {(item.question, str(item.about)) for item in than}
-    return list({key: item for item in items if (key := (item.question, str(item.about))) not in known}.values())
+def _different(items: Sequence[QAItem]) -> list[QAItem]:
+    """The items that do not repeat each other about the same scene, word for word."""
+    return list({(item.question, str(item.about)): item for item in items}.values())

@@ -47,7 +47,8 @@ class ReasonCameraRelation:
         if layout is None:
             return None
         steps = _STEPS[item.about["form"]](layout, item)
-        return reasoned(item, family=self, layout=layout, steps=steps, rng=rng)
+        # a lens tells which camera took a picture, so the question names it only where it already did
+        return reasoned(item, family=self, layout=layout, steps=steps, rng=rng, name_lens=False)
 
 
 def _side(layout: Layout, item: QAItem) -> Steps:

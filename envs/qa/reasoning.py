@@ -40,7 +40,9 @@ class Steps:
     answer: str | None  # in words, as the told numbers give it; None when they leave it open
 
 
-def reasoned(item: QAItem, *, family: Any, layout: Layout, steps: Steps, rng: np.random.Generator) -> QAItem | None:
+def reasoned(
+    item: QAItem, *, family: Any, layout: Layout, steps: Steps, rng: np.random.Generator, name_lens: bool = True
+) -> QAItem | None:
     """The item as one of `family`, with its reasoning; None when the steps do not come to the item's answer.
 
     Args:
@@ -49,6 +51,7 @@ def reasoned(item: QAItem, *, family: Any, layout: Layout, steps: Steps, rng: np
         layout: what the item's pictures show together.
         steps: from the layout to the answer.
         rng: of the wording.
+        name_lens: state the field of view in the question, without which no length follows from pictures.
     """
     if steps.answer != item.words:
         return None
@@ -58,7 +61,7 @@ def reasoned(item: QAItem, *, family: Any, layout: Layout, steps: Steps, rng: np
         item,
         family=family.name,
         level=family.level,
-        question=_with_lens(item.question, layout),
+        question=_with_lens(item.question, layout) if name_lens else item.question,
         answer=think_text(thought, answer=item.answer),
         thinking=True,
         about={**item.about, **layout.about},
@@ -81,7 +84,7 @@ def _conclusion(item: QAItem, rng: np.random.Generator) -> str:
 
 
 def _with_lens(question: str, layout: Layout) -> str:
-    """The question with the field of view stated, without which no length follows from pictures."""
+    """The question with the field of view stated."""
     if "field of view" in question:
         return question
     views = layout.views

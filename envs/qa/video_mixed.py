@@ -3,7 +3,8 @@
 Upstream's video set has a part called "others" without saying what it asks. Here it holds what VSI-Bench's questions
 leave out and a camera on a robot's wrist makes natural: how far the camera is from its first place at the end, in which
 direction it mainly went (as in `mi_camera_motion`), how far an object is from the camera, and which of several objects
-is nearest to it, by at least `min_gap`. Those about travel are asked of random stretches of the wrist camera's video,
+is nearest to it, by at least `min_gap`; each of these is the nearest at some moment of one of the clip's videos. Those
+about travel are asked of random stretches of the wrist camera's video,
 half of them run backwards. Numbers are bare, in metres, with two decimals.
 """
 
@@ -19,7 +20,7 @@ from vst_vla.envs.qa.base import Clip, QAItem
 from vst_vla.envs.qa.choices import lettered, some
 from vst_vla.envs.qa.films import MOMENTS, Film, clear, films_of
 from vst_vla.envs.qa.mi_camera_motion import MOVES, main_move
-from vst_vla.envs.qa.options import fair_draw, with_options
+from vst_vla.envs.qa.options import fair_contest, fair_draw, with_options
 from vst_vla.envs.qa.pairs import Pair, position
 from vst_vla.envs.qa.wording import choose
 
@@ -46,7 +47,6 @@ _QUESTIONS = {
 }
 _NUMBER = "Answer with a number only."
 _NUM_OTHERS = 3
-_MIN_FRAMES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class VideoMixed:
         return [item for item in items if item is not None]
 
     def _travel(self, films: list[Film], rng: np.random.Generator) -> QAItem | None:
-        film = _stretch(films[int(rng.integers(len(films)))], rng)
+        film = films[int(rng.integers(len(films)))].stretch(rng)
         metres = float(np.linalg.norm(position(film.views[-1]) - position(film.views[0])))
         if metres < MIN_TRAVEL:
             return None
@@ -88,7 +88,7 @@ class VideoMixed:
         return film.item(self, question=question, answer=f"{metres:.2f}", about={"form": "travel"})
 
     def _heading(self, films: list[Film], rng: np.random.Generator) -> QAItem | None:
-        stretches = [_stretch(film, rng) for film in films for _ in MOVES]
+        stretches = [film.stretch(rng) for film in films for _ in MOVES]
         cases = [(move, film) for film in stretches if (move := main_move(_ends(film))) is not None]
         if not cases:
             return None
@@ -117,30 +117,28 @@ class VideoMixed:
         )
 
     def _nearest(self, films: list[Film], rng: np.random.Generator) -> QAItem | None:
-        film, moment = films[int(rng.integers(len(films)))], MOMENTS[int(rng.integers(2))]
-        objects = clear(film.at(moment))
-        rivals = [objects[int(i)] for i in rng.permutation(len(objects))[: 1 + _NUM_OTHERS]]
-        rivals.sort(key=lambda seen: float(np.linalg.norm(seen.centre)))
-        if len(rivals) < 2 or np.linalg.norm(rivals[1].centre) - np.linalg.norm(rivals[0].centre) < self.min_gap:
+        contest = fair_contest(_nearness(films), most=1 + _NUM_OTHERS, lead=self.min_gap, rng=rng)
+        if contest is None:
             return None
-        names = [seen.category for seen in rivals]
-        choices = lettered(names[0], others=names[1:], rng=rng)
+        (film, moment), names = contest.case, (contest.winner, *contest.others)
+        choices = lettered(contest.winner, others=contest.others, rng=rng)
         wording = choose(_QUESTIONS["nearest"], rng=rng, short=self.short_prompt).format(moment=moment)
         question = with_options(wording, choices, short=self.short_prompt)
-        about = {"form": "nearest", "objects": [seen.name for seen in rivals], "moment": moment}
+        named = {seen.category: seen.name for seen in clear(film.at(moment))}
+        about = {"form": "nearest", "objects": [named[name] for name in names], "moment": moment}
         return film.item(self, question=question, answer=choices.letter, about=about, contest=names)
 
     def _numeric(self, film: Film, wording: str) -> str:
         return f"{film.views[0].lens_text} {wording}" + ("" if self.short_prompt else f" {_NUMBER}")
 
 
-def _stretch(film: Film, rng: np.random.Generator) -> Film:
-    """A random run of at least `_MIN_FRAMES` frames, forwards or backwards."""
-    total = len(film.frames)
-    size = int(rng.integers(min(_MIN_FRAMES, total), total + 1))
-    start = int(rng.integers(total - size + 1))
-    part = film.part(range(start, start + size))
-    return part.backwards() if rng.random() < 0.5 else part
+def _nearness(films: list[Film]) -> list[tuple[tuple[Film, str], dict[str, float]]]:
+    """Both moments of every film with the distances in m of the objects from the camera."""
+    places = [(film, moment) for film in films for moment in MOMENTS]
+    return [
+        ((film, moment), {seen.category: float(np.linalg.norm(seen.centre)) for seen in clear(film.at(moment))})
+        for film, moment in places
+    ]
 
 
 def _ends(film: Film) -> Pair:

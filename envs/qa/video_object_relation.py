@@ -1,8 +1,9 @@
 """Object-object relation in a video: a distance in metres, the nearest of several, or a side, at its start or end.
 
 Distances run between the nearest points of the objects' 3-D boxes, as the questions say; a number is bare, with two
-decimals. The nearest of several leads the next one by `min_gap`. Sides are those of `mi_object_relation`: from one
-object, facing a second, where is a third. The frame that a question is about shows all its objects clearly.
+decimals. The nearest of several leads the next one by `min_gap`; each of them is the nearest to some object. Sides are
+those of `mi_object_relation`: from one object, facing a second, where is a third. The frame that a question is about
+shows all its objects clearly.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from vst_vla.envs.qa.choices import lettered, some
 from vst_vla.envs.qa.directions import SIDES, bearing, level_length, named
 from vst_vla.envs.qa.films import MOMENTS, Film, clear, still_films
 from vst_vla.envs.qa.gaps import box_gap
-from vst_vla.envs.qa.options import fair_draw, with_options
+from vst_vla.envs.qa.options import fair_contest, fair_draw, with_options
 from vst_vla.envs.qa.view import Seen
 from vst_vla.envs.qa.wording import choose
 from vst_vla.vla.contracts import Array
@@ -47,6 +48,8 @@ _QUESTIONS = {
 }
 _NUM_OTHERS = 3
 _MOST_OBJECTS = 7
+_MOST_NEAR = 6
+"""Objects whose gaps are compared: each costs a small optimisation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +90,16 @@ class VideoObjectRelation:
         return film.item(self, question=question, answer=f"{metres:.2f}", about=_about("gap", mixed[:2], moment))
 
     def _nearest(self, film: Film, mixed: Sequence[Seen], moment: str, rng: np.random.Generator) -> QAItem | None:
-        anchor, rivals = mixed[0], mixed[1 : 2 + _NUM_OTHERS]
-        ordered = sorted(rivals, key=lambda seen: box_gap(anchor, seen))
-        if len(rivals) < 2 or box_gap(anchor, ordered[1]) - box_gap(anchor, ordered[0]) < self.min_gap:
+        near = mixed[:_MOST_NEAR]
+        contest = fair_contest(_nearness(near), most=1 + _NUM_OTHERS, lead=self.min_gap, rng=rng)
+        if contest is None:
             return None
-        names = [seen.category for seen in ordered]
-        choices = lettered(names[0], others=names[1:], rng=rng)
-        question = with_options(self._wording("nearest", [anchor], moment, rng), choices, short=self.short_prompt)
-        about = _about("nearest", [anchor, *rivals], moment)
+        names = (contest.winner, *contest.others)
+        choices = lettered(contest.winner, others=contest.others, rng=rng)
+        wording = self._wording("nearest", [contest.case], moment, rng)
+        question = with_options(wording, choices, short=self.short_prompt)
+        named_so = {seen.category: seen for seen in near}
+        about = _about("nearest", [contest.case, *(named_so[name] for name in names)], moment)
         return film.item(self, question=question, answer=choices.letter, about=about, contest=names)
 
     def _side(self, film: Film, mixed: Sequence[Seen], moment: str, rng: np.random.Generator) -> QAItem | None:
@@ -102,7 +107,9 @@ class VideoObjectRelation:
         if not cases:
             return None
         side, triple = fair_draw(cases, rng=rng)
-        others = some(SIDES, count=_NUM_OTHERS, without=side, rng=rng)
+        others = some(sorted({other for other, _ in cases}), count=_NUM_OTHERS, without=side, rng=rng)
+        if not others:
+            return None
         choices = lettered(side, others=others, rng=rng)
         question = with_options(self._wording("side", triple, moment, rng), choices, short=self.short_prompt)
         about = _about("side", triple, moment)
@@ -111,6 +118,14 @@ class VideoObjectRelation:
     def _wording(self, form: str, objects: Sequence[Seen], moment: str, rng: np.random.Generator) -> str:
         names = dict(zip("abc", [f"the {seen.category}" for seen in objects], strict=False))
         return choose(_QUESTIONS[form], rng=rng, short=self.short_prompt).format(moment=moment, **names)
+
+
+def _nearness(objects: Sequence[Seen]) -> list[tuple[Seen, dict[str, float]]]:
+    """Each of the objects with its gaps in m to the others."""
+    found: list[tuple[Seen, dict[str, float]]] = [(anchor, {}) for anchor in objects]
+    for (one, ones), (other, others) in itertools.combinations(found, 2):
+        ones[other.category] = others[one.category] = box_gap(one, other)
+    return found
 
 
 def _about(form: str, objects: Sequence[Seen], moment: str) -> dict[str, Any]:

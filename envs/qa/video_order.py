@@ -3,8 +3,9 @@
 *appear* is asked of the moving wrist camera: an object comes into view in the first frame of which it fills
 `MIN_SHARE`, when no earlier frame shows any of it. *approach* is asked of cameras that stand still: the gripper is at
 least `MIN_LEAD` nearer to the first object at its moment than ever from the second one's moment on, and the other way
-round. Half of the videos run
-backwards, since a task handles its objects in one order only, which could be learnt by name.
+round. Videos, and stretches of them, run backwards as well, since a task handles its objects in one order only, which
+could be learnt by name: the options of *approach* are the orders that the objects have in one of these, each equally
+often right. What comes into view seldom does so in another order, so *appear* has a quarter only and any orders.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from vst_vla.envs.qa.base import Clip, QAItem
 from vst_vla.envs.qa.choices import lettered, some
 from vst_vla.envs.qa.films import MIN_PIXELS, Film, clear, films_of
-from vst_vla.envs.qa.options import with_options
+from vst_vla.envs.qa.options import fair_draw, with_options
 from vst_vla.envs.qa.wording import choose, joined
 from vst_vla.vla.contracts import Array
 
@@ -43,6 +44,8 @@ _QUESTIONS = {
 }
 _MOST_OBJECTS = 4
 _NUM_OTHERS = 3
+_NUM_STRETCHES = 4
+_APPEAR_SHARE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +64,28 @@ class VideoOrder:
 
     def __call__(self, clip: Clip, *, count: int, rng: np.random.Generator) -> list[QAItem]:
         """At most `count` items; none when no two objects have different moments."""
-        films = [film for forwards in films_of(clip) for film in (forwards, forwards.backwards())]
-        found = [(film, form, tellable) for film in films for form, tellable in _chains(film) if len(tellable) > 1]
-        return [self._item(*found[int(rng.integers(len(found)))], rng) for _ in range(count if found else 0)]
+        films = [film for whole in films_of(clip) for film in (whole, whole.backwards(), *_stretches(whole, rng))]
+        chains = [(film, form, tellable) for film in films for form, tellable in _chains(film) if len(tellable) > 1]
+        by_form = {form: [row for row in chains if row[1] == form] for form in {form for _, form, _ in chains}}
+        items = [self._item(_drawn(by_form, rng), rng) for _ in range(count if chains else 0)]
+        return [item for item in items if item is not None]
 
-    def _item(self, film: Film, form: str, chain: Sequence[str], rng: np.random.Generator) -> QAItem:
-        """A question about a random part of a chain of objects in order."""
+    def _item(self, chains: Sequence[tuple[Film, str, list[str]]], rng: np.random.Generator) -> QAItem | None:
+        """A question about a random part of one of the chains, which are all of one form."""
+        _, form, chain = chains[int(rng.integers(len(chains)))]
         size = min(len(chain), int(rng.integers(2, _MOST_OBJECTS + 1)))
-        chosen = [chain[int(place)] for place in sorted(rng.permutation(len(chain))[:size])]
+        parts = {str(name) for name in rng.permutation(chain)[:size]}
+        found = [(film, [name for name in names if name in parts]) for film, _, names in chains]
+        cases = [(" ".join(order), (film, order)) for film, order in found if len(order) == size]
+        _, (film, chosen) = fair_draw(cases, rng=rng)
         scene = film.views[0].scene
         spoken = {name: scene.categories[scene.names.index(name)] for name in chosen}
         answer = _text([spoken[name] for name in chosen])
-        orders = [_text([spoken[name] for name in order]) for order in itertools.permutations(chosen)]
+        told = [order for _, (_, order) in cases] if form == "approach" else itertools.permutations(chosen)
+        orders = sorted({_text([spoken[name] for name in order]) for order in told})
         others = some(orders, count=_NUM_OTHERS, without=answer, rng=rng)
+        if not others:
+            return None
         choices = lettered(answer, others=others, rng=rng)
         mixed = joined([f"the {spoken[str(name)]}" for name in rng.permutation(chosen)])
         question = choose(_QUESTIONS[form], rng=rng, short=self.short_prompt).format(names=mixed)
@@ -84,6 +96,21 @@ class VideoOrder:
             about={"form": form, "objects": chosen},
             contest=(answer, *others),
         )
+
+
+def _drawn(
+    by_form: Mapping[str, list[tuple[Film, str, list[str]]]], rng: np.random.Generator
+) -> list[tuple[Film, str, list[str]]]:
+    """The chains of a form: those of approach mostly, where there are any."""
+    if len(by_form) == 1:
+        return next(iter(by_form.values()))
+    return by_form["appear" if rng.random() < _APPEAR_SHARE else "approach"]
+
+
+def _stretches(film: Film, rng: np.random.Generator) -> list[Film]:
+    """Parts of a film, each with its like run the other way."""
+    parts = [film.stretch(rng) for _ in range(_NUM_STRETCHES)]
+    return [shown for part in parts for shown in (part, part.backwards())]
 
 
 def _text(names: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 The walker is imagined: it starts at one object, faces a second, and goes in straight lines to a third and a fourth,
 turning on the spot before each leg. Objects stand where they stand at the start or end of the video. A turn is left or
 right when it is within `SIDE_TURN_DEG` of a quarter turn, back when within `BACK_TURN_DEG` of a half turn; routes with
-any other turn, or with a leg shorter than `MIN_LEVEL_GAP`, are not asked about. Four options, each two turns.
+any other turn, or with a leg shorter than `MIN_LEVEL_GAP`, are not asked about. Up to four options, each the two turns
+of some walk among these objects.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ from vst_vla.envs.qa.wording import choose
 SIDE_TURN_DEG = 40.0
 BACK_TURN_DEG = 30.0
 
-_TURNS = ("left", "right", "back")
-_PLANS = tuple(f"{first} then {second}" for first, second in itertools.product(_TURNS, repeat=2))
 _NUM_OTHERS = 3
 _MOST_OBJECTS = 5
 _QUESTIONS = (
@@ -59,14 +58,15 @@ class RoutePlan:
     def __call__(self, clip: Clip, *, count: int, rng: np.random.Generator) -> list[QAItem]:
         """At most `count` items; none when no frame shows three objects clearly, well apart."""
         places = [(film, moment) for film in still_films(clip) for moment in MOMENTS]
-        found = [(film, moment, plans) for film, moment in places if (plans := _plans(clear(film.at(moment)), rng))]
+        found = [(film, moment, _plans(clear(film.at(moment)), rng)) for film, moment in places]
+        found = [(film, moment, plans) for film, moment, plans in found if len({turns for turns, _ in plans}) > 1]
         return [self._item(*found[int(rng.integers(len(found)))], rng) for _ in range(count if found else 0)]
 
     def _item(self, film: Film, moment: str, plans: Sequence[tuple[str, Route]], rng: np.random.Generator) -> QAItem:
         answer, route = fair_draw(plans, rng=rng)
         names = dict(zip("abcd", [f"the {seen.category}" for seen in route], strict=True))
         question = choose(_QUESTIONS, rng=rng, short=self.short_prompt).format(moment=moment, **names)
-        others = some(_PLANS, count=_NUM_OTHERS, without=answer, rng=rng)
+        others = some(sorted({turns for turns, _ in plans}), count=_NUM_OTHERS, without=answer, rng=rng)
         choices = lettered(answer, others=others, rng=rng)
         return film.item(
             self,

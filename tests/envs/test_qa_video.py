@@ -114,7 +114,7 @@ def test_the_gap_of_two_boxes_is_exact():
 
 def test_relations_in_videos_hold_in_the_asked_frame(clips):
     forms = Counter(case.about["form"] for case in checked("video_object_relation", clips))
-    assert min(forms[form] for form in ("gap", "nearest", "side")) >= 8
+    assert min(forms[form] for form in ("gap", "nearest", "side")) >= 5
 
 
 def test_counts_in_videos(clips):
@@ -149,7 +149,19 @@ def test_planned_routes_lead_to_their_goals(clips):
 def test_orders_are_those_of_the_shown_frames(clips):
     cases = checked("video_order", clips)
     assert Counter(case.about["form"] for case in cases)["approach"] >= 5
-    assert min(Counter(case.about["frames"][0] > 0 for case in cases).values()) >= 5
+    backwards = Counter(case.about["frames"][0] > case.about["frames"][-1] for case in cases)
+    assert min(backwards.values()) >= 5
+
+
+def test_no_order_can_be_ruled_out_unseen(clips):
+    """Whatever is offered is right of another of the clip's videos, each about as often."""
+    for clip in clips[:2]:
+        cases = [case for case in ask("video_order", [clip], count=400) if case.about["form"] == "approach"]
+        right = Counter(case.item.contest[0] for case in cases)
+        offered = Counter(name for case in cases for name in case.item.contest)
+        pairs = [name for name in offered if name.count(" then ") == 1 and offered[name] >= 12]
+        assert pairs
+        assert all(0.2 < right[name] / offered[name] < 0.8 for name in pairs), (right, offered)
 
 
 def test_captions_of_videos_hold(clips):
