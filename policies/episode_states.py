@@ -19,19 +19,15 @@ from vst_vla.vla.contracts import STILL_ACTION, Array
 
 MOST_SETTLING = 4 * SETTLE_STEPS
 """Control steps after which an episode begins, whatever still rolls."""
-VARIED_SHARE = 0.75
-"""Of episodes that begin with objects put elsewhere: a task's own films are all alike, and what they show could be
-learnt by the names of its objects."""
 
 
-def expert_states(
-    simulator: Simulator, *, init_state: int, rng: np.random.Generator, varied_share: float = VARIED_SHARE
-) -> Array:
+def expert_states(simulator: Simulator, *, init_state: int, rng: np.random.Generator, vary: bool = True) -> Array:
     """The flat MuJoCo states (T, 1 + nq + nv) before each control step of one episode, and at its end.
 
     It begins when everything lies still: some of LIBERO's initial states drop objects from a height, for longer than an
-    evaluation waits. `varied_share` of them have their scenes varied. The expert moves with the noise of its
-    demonstrations; an episode ends at success or at the task's horizon.
+    evaluation waits. With `vary` its objects are put elsewhere first: a task's own films are all alike, and what they
+    show could be learnt by the names of its objects. The expert moves with the noise of its demonstrations; an episode
+    ends at success or at the task's horizon.
     """
     simulator.reset(state=init_states(simulator.task)[init_state])
     for step in range(MOST_SETTLING):
@@ -39,7 +35,7 @@ def expert_states(
             break
         simulator.step(np.array(STILL_ACTION))
     with ExitStack() as undo:
-        if rng.random() < varied_share:
+        if vary:
             with suppress(CannotVary):
                 elsewhere = Perturbation(axes=("layout",), seed=(int(rng.integers(2**32)),))
                 perturb(simulator, elsewhere, undo=undo)

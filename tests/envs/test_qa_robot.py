@@ -45,7 +45,7 @@ def stage():
 @pytest.fixture(scope="module")
 def plays(stage):
     """Episodes of the official layout with a clip of each."""
-    rng, made, source = np.random.default_rng(0), [], partial(expert_states, varied_share=0.0)
+    rng, made, source = np.random.default_rng(0), [], partial(expert_states, vary=False)
     for init_state, mirror in ((20, True), (35, False)):
         shot = shot_of(init_state=init_state, mirror=mirror)
         episode = stage.play(source, shot, rng=rng)

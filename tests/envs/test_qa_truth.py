@@ -150,7 +150,7 @@ def test_a_lit_stove_and_a_hand_at_its_knob(has_full_assets):
         pytest.skip("needs LIBERO's assets")
     stage, rng = Stage("libero_goal", task_id=7, assets=find_assets("libero_goal")), np.random.default_rng(0)
     world = World(stage.simulator, size=SIZE)
-    states = expert_states(stage.simulator, init_state=20, rng=rng, varied_share=0.0)
+    states = expert_states(stage.simulator, init_state=20, rng=rng, vary=False)
     assert states[0, 1 + world.burners[0][1]] < 0.5 <= states[-1, 1 + world.burners[0][1]], "it is turned on meanwhile"
     shot = Shot(cameras=CAMERAS, extra_views=2, image_size=SIZE, mirror=True, init_states=(20, 21))
     family, answers = make_family("video_caption"), []
