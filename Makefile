@@ -5,6 +5,9 @@ INSTALLED := $(VENV)/.installed
 TEST_ARGS ?=
 QUICKSTART_ARGS ?=
 
+# Without bytecode every process that is started, and tests start hundreds, compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup quickstart test lint types bench all clean
 
 setup: $(INSTALLED)

@@ -21,8 +21,6 @@ from vst_vla.vla.files import write_json
 
 COMMAND = ("make", "test")
 SUMMARY = re.compile(r"^=*\s*(\d+ (?:passed|failed|error|skipped).* in [\d.]+s.*?)\s*=*$")
-# A workplace's settings that a user's shell doesn't have: without bytecode every process compiles the package anew.
-UNUSUAL = {"PYTHONDONTWRITEBYTECODE"}
 COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 
 
@@ -62,9 +60,7 @@ def main() -> None:
 def run(clone: Path) -> tuple[int, list[str]]:
     """The exit status and pytest's closing lines of the test command in a clone; all it prints is passed on."""
     lines = []
-    environment = {key: value for key, value in os.environ.items() if key not in UNUSUAL}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(COMMAND, cwd=clone, env=environment, **pipes)
+    process = subprocess.Popen(COMMAND, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in process.stdout:
         print(line, end="", flush=True)
         if summary := SUMMARY.match(line.strip()):
