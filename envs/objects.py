@@ -44,6 +44,7 @@ class SceneObject:
     points: dict[int, Array] = field(repr=False)  # body id -> (P,3) m
     box: tuple[Array, Array] | None  # pose (4,4), half extents (3,) m
     round_axis: int  # of the box, about which the object is round; -1 without one
+    fixed: bool  # to the world: a fixture, or a part of one
 
     def pose(self, data: Any) -> tuple[Array, Array]:
         """The box now: world pose (4,4) and half extents (3,) in m."""
@@ -173,7 +174,16 @@ def _read_object(
         points=points,
         box=box,
         round_axis=_round_axis(model, points, root, box) if box else -1,
+        fixed=not _floats(model, root),
     )
+
+
+def _floats(model: Any, body: int) -> bool:
+    """Whether a body, or what it belongs to, has a free joint."""
+    free = model.jnt_bodyid[model.jnt_type == mujoco.mjtJoint.mjJNT_FREE]
+    while body and body not in free:
+        body = model.body_parentid[body]
+    return bool(body)
 
 
 def _is_inside(model: Any, body: int, root: int) -> bool:

@@ -101,6 +101,7 @@ class SceneReader:
             goals=self._goals(),
             parents=tuple(item.parent for item in self.objects),
             round_axes=tuple(item.round_axis for item in self.objects),
+            fixed=tuple(item.fixed for item in self.objects),
             mirrored=mirror,
         )
 

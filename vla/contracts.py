@@ -207,6 +207,7 @@ class SceneState:
     goals: tuple[GoalState, ...]
     parents: tuple[int, ...]  # (O,) the object that a part belongs to, -1 for whole objects
     round_axes: tuple[int, ...]  # (O,) the box's axis about which the object is round (a can, a plate), -1 without one
+    fixed: tuple[bool, ...]  # (O,) whether it stands in one place in every scene of its task (a stove), parts included
     mirrored: bool = False  # left and right as in `Observation`'s pictures, geometry included
 
     @property

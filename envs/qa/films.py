@@ -108,6 +108,12 @@ def clear(view: View) -> list[Seen]:
     return view.unique(min_visible=MIN_VISIBLE, min_pixels=MIN_PIXELS)
 
 
+def loose(objects: Sequence[Seen]) -> list[Seen]:
+    """The objects, of those that are fixed the first only: how two of these lie could be learnt by their names."""
+    fixed = [seen.number for seen in objects if seen.is_fixed]
+    return [seen for seen in objects if seen.number not in fixed[1:]]
+
+
 def middle_column(seen: Seen) -> float:
     """Mean column of an object's visible pixels."""
     return float(np.nonzero(seen.mask)[1].mean())

@@ -18,7 +18,7 @@ import numpy as np
 from vst_vla.envs.qa.base import Clip, QAItem
 from vst_vla.envs.qa.choices import lettered, some
 from vst_vla.envs.qa.directions import SIDES, bearing, level_length, named
-from vst_vla.envs.qa.films import MOMENTS, Film, clear, still_films
+from vst_vla.envs.qa.films import MOMENTS, Film, clear, loose, still_films
 from vst_vla.envs.qa.gaps import box_gap
 from vst_vla.envs.qa.options import fair_contest, fair_draw, with_options
 from vst_vla.envs.qa.view import Seen
@@ -76,7 +76,9 @@ class VideoObjectRelation:
 
     def _item(self, film: Film, moment: str, rng: np.random.Generator) -> QAItem | None:
         objects = clear(film.at(moment))
-        mixed = [objects[int(i)] for i in rng.permutation(len(objects))[:_MOST_OBJECTS]]
+        mixed = loose([objects[int(i)] for i in rng.permutation(len(objects))])[:_MOST_OBJECTS]
+        if len(mixed) < 2:
+            return None
         form = sorted(_QUESTIONS)[int(rng.integers(len(_QUESTIONS)))]
         make = {"gap": self._gap, "nearest": self._nearest, "side": self._side}[form]
         return make(film, mixed, moment, rng)

@@ -18,7 +18,7 @@ import numpy as np
 
 from vst_vla.envs.qa.base import Clip, QAItem
 from vst_vla.envs.qa.choices import lettered, some
-from vst_vla.envs.qa.films import MOMENTS, Film, clear, still_films
+from vst_vla.envs.qa.films import MOMENTS, Film, clear, loose, still_films
 from vst_vla.envs.qa.options import fair_draw, with_options
 from vst_vla.envs.qa.video_object_relation import level_angle
 from vst_vla.envs.qa.view import Seen
@@ -56,7 +56,7 @@ class RoutePlan:
     short_prompt: bool = False
 
     def __call__(self, clip: Clip, *, count: int, rng: np.random.Generator) -> list[QAItem]:
-        """At most `count` items; none when no frame shows three objects clearly, well apart."""
+        """At most `count` items; none when no frame shows four objects clearly, well apart."""
         places = [(film, moment) for film in still_films(clip) for moment in MOMENTS]
         found = [(film, moment, _plans(clear(film.at(moment)), rng)) for film, moment in places]
         found = [(film, moment, plans) for film, moment, plans in found if len({turns for turns, _ in plans}) > 1]
@@ -78,13 +78,13 @@ class RoutePlan:
 
 
 def _plans(objects: Sequence[Seen], rng: np.random.Generator) -> list[tuple[str, Route]]:
-    """Every clear route between some of the objects with its turns; it may end at the object faced first."""
-    chosen = [objects[int(i)] for i in rng.permutation(len(objects))[:_MOST_OBJECTS]]
+    """Every clear route between four of the objects with its turns (the way back to the one faced first allows few)."""
+    chosen = loose([objects[int(i)] for i in rng.permutation(len(objects))])[:_MOST_OBJECTS]
     found: list[tuple[str, Route]] = []
     for start, facing, middle in itertools.permutations(chosen, 3):
         first = turn_of(level_angle((start, facing, middle)))
         for goal in chosen if first else ():
-            if goal in (start, middle):
+            if goal in (start, facing, middle):
                 continue
             second = turn_of(_angle_at(start, middle, goal))
             if second:

@@ -100,6 +100,7 @@ class Seen:
         self.number = number
         self.name = view.scene.names[number]
         self.category = view.scene.categories[number]
+        self.is_fixed = view.scene.fixed[number]
         self.is_part = view.scene.parents[number] >= 0
         self.is_simple = not self.is_part and number not in view.scene.parents  # a point on it can mean nothing else
 
