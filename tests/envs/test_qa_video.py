@@ -153,6 +153,19 @@ def test_orders_are_those_of_the_shown_frames(clips):
     assert min(backwards.values()) >= 5
 
 
+@pytest.mark.parametrize("name", ["video_object_relation", "video_route_plan"])
+def test_at_most_one_fixture_is_asked_about(clips, name):
+    """How two of them lie to each other is the same in every scene of a task."""
+    clip, moments = clips[0]
+    names = clip.frames[0].names
+    for fixed in (names[:2], names):
+        stands = tuple(name in fixed for name in names)
+        changed = dataclasses.replace(clip, frames=tuple(dataclasses.replace(f, fixed=stands) for f in clip.frames))
+        cases = ask(name, [(changed, moments)], count=40)
+        assert bool(cases) == (fixed != names)
+        assert all(len(set(case.about["objects"]) & set(fixed)) <= 1 for case in cases)
+
+
 def test_no_order_can_be_ruled_out_unseen(clips):
     """Whatever is offered is right of another of the clip's videos, each about as often."""
     for clip in clips[:2]:

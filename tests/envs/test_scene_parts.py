@@ -71,6 +71,12 @@ def test_drawers_and_knobs_are_objects_with_handles(scenes):
     assert scene.half_extents[handle].max() < scene.half_extents[drawer].max() < scene.half_extents[cabinet].max()
 
 
+def test_only_what_hangs_on_the_world_is_fixed(scenes):
+    fixed = {name for name, is_fixed in zip(scenes[0].names, scenes[0].fixed, strict=True) if is_fixed}
+    assert {"wooden_cabinet_1", "wooden_cabinet_1_top_drawer", "flat_stove_1", "wine_rack_1"} <= fixed
+    assert not fixed & {"akita_black_bowl_1", "plate_1", "wine_bottle_1", "cream_cheese_1"}
+
+
 def test_an_opened_drawer_takes_its_box_along(stage):
     model, data = stage.simulator.sim.model._model, stage.simulator.sim.data._data
     scene = stage.rearranged(SHOT, rng=np.random.default_rng(2))
