@@ -16,11 +16,10 @@ from typing import Protocol
 
 import numpy as np
 
-from vst_vla.vla.contracts import Array, Observation, unknown_name
+from vst_vla.vla.contracts import COMMITTED_KEY, Array, Observation, unknown_name
 
 log = logging.getLogger(__name__)
 
-COMMITTED_KEY = "committed_actions"
 LATE = ("finish", "hold")
 
 Observe = Callable[[], Observation]

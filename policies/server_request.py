@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from vst_vla.policies.chunking import COMMITTED_KEY
 from vst_vla.policies.wire import Message
 from vst_vla.vla.contracts import (
+    COMMITTED_KEY,
     IMAGE_KEY,
     IMAGE_KEYS,
     STATE_KEY,

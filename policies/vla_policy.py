@@ -55,19 +55,21 @@ class VLAPolicy:
         self.checkpoint = checkpoint_hash(Path(folder))
         self._model = model
         self._pipeline = InferencePipeline(model)
+        self.inpaints = self._pipeline.inpaints
 
     def infer(self, observation: Observation) -> dict[str, Array]:
         """One observation -> {"actions": (C, A) float32} in physical units."""
         return self.infer_batch([observation])[0]
 
     def infer_batch(self, observations: Sequence[Observation]) -> list[dict[str, Array]]:
-        """B observations in one forward pass.
+        """B observations in one forward pass. Chunks continue `committed_actions` where the head `inpaints`.
 
         Raises:
-            ValueError: for an observation that lacks what the model looks at.
+            ValueError: for an observation that lacks what the model looks at, or commits a head that cannot continue.
         """
-        with torch.inference_mode():
-            predicted = self._model.predict(self._pipeline.inputs(observations))
+        batch = self._pipeline.inputs(observations)
+        with torch.inference_mode("begin" not in batch):  # a given beginning is met by gradients
+            predicted = self._model.predict(batch)
         return [{"actions": chunk[: self.chunk]} for chunk in self._pipeline.actions(predicted)]
 
     def reset(self) -> None:

@@ -33,6 +33,8 @@ ACTION_KEY = "action"
 ACTION_IS_PAD_KEY = "action_is_pad"
 TASK_KEY = "task"
 MOMENT_KEY = "moment"
+COMMITTED_KEY = "committed_actions"
+"""In an observation, (D,A) float32: the actions that run until the reply can be there, which its chunk begins with."""
 
 PICTURE_PREFIX = "observation.images."
 GEOMETRY_PREFIX = "geometry."

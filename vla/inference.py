@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
-from vst_vla.vla.contracts import STATE_KEY, TASK_KEY, Array, Observation
+from vst_vla.vla.contracts import COMMITTED_KEY, STATE_KEY, TASK_KEY, Array, Observation
 from vst_vla.vla.data.collate import Batch, Collator
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.transforms import action_normalizer, apply, build_transforms
@@ -29,6 +30,7 @@ class InferencePipeline:
         self.spec = model.spec
         self._transforms = build_transforms(model.spec, stats=model.norm_stats)
         self._actions = action_normalizer(model.spec, stats=model.norm_stats)
+        self.inpaints = model.head.inpaints
         slots = int(model.head.num_slots)
         self._collator = Collator(model.processor, image_keys=model.spec.image_keys, num_slots=slots)
 
@@ -40,12 +42,27 @@ class InferencePipeline:
         """
         for observation in observations:
             self._check(observation)
-        return self._collator.robot([apply(self._transforms, observation) for observation in observations])
+        batch = self._collator.robot([apply(self._transforms, observation) for observation in observations])
+        if any(COMMITTED_KEY in observation for observation in observations):
+            batch |= self._beginnings(observations)
+        return batch
 
     def actions(self, normalised: torch.Tensor) -> list[Array]:
         """(B,C,A) normalised -> B chunks (C,A) float32 in physical units, inside the action spec's range."""
         physical = self._actions.denormalize(normalised.float().cpu()).numpy()
         return [self.spec.action.clip(chunk) for chunk in physical]
+
+    def _beginnings(self, observations: Sequence[Observation]) -> Batch:
+        """The committed actions, normalised: begin (B,C,A) and which of them are given, begin_given (B,C)."""
+        shape = (len(observations), self.spec.chunk)
+        begin = torch.zeros(*shape, self.spec.action.dim)
+        given = torch.zeros(shape, dtype=torch.bool)
+        for row, observation in enumerate(observations):
+            committed = np.asarray(observation.get(COMMITTED_KEY, ()), dtype=np.float32)[: self.spec.chunk]
+            if len(committed):
+                begin[row, : len(committed)] = torch.from_numpy(self._actions.normalize(committed))
+                given[row, : len(committed)] = True
+        return {"begin": begin, "begin_given": given}
 
     def _check(self, observation: Observation) -> None:
         wanted = [*self.spec.image_keys, TASK_KEY, *([STATE_KEY] if self.spec.state else [])]
@@ -60,3 +77,12 @@ class InferencePipeline:
                 raise ValueError(f"'{key}' is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
         if not str(observation[TASK_KEY]).strip():
             raise ValueError("the task is empty: say in words what the robot should do")
+        if COMMITTED_KEY in observation:
+            self._check_committed(np.asarray(observation[COMMITTED_KEY]))
+
+    def _check_committed(self, committed: Array) -> None:
+        if not self.inpaints:
+            raise ValueError(f"this policy's head does not continue given actions: leave out '{COMMITTED_KEY}'")
+        if committed.ndim != 2 or committed.shape[1] != self.spec.action.dim:
+            expected = f"(D, {self.spec.action.dim})"
+            raise ValueError(f"'{COMMITTED_KEY}' has the shape {committed.shape}, expected {expected}")

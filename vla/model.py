@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -36,6 +36,7 @@ from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_we
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.heads import ActionHead, Sizes, for_acting, make_head
 from vst_vla.vla.heads.base import token_loss
+from vst_vla.vla.heads.euler import Beginning, Inpainting
 from vst_vla.vla.normalize import NormStats
 from vst_vla.vla.prompt import IGNORED, MESSAGE_END
 from vst_vla.vla.reading import Precision, PromptReader
@@ -124,10 +125,16 @@ class VLAModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> torch.Tensor:
-        """Normalised action chunks (B,C,A) float32 for a robot batch on any device."""
+        """Normalised action chunks (B,C,A) float32 for a robot batch on any device.
+
+        With `begin` (B,C,A) and `begin_given` (B,C) in it, for a head that inpaints, they continue these actions.
+        """
         head = self._require_head()
         moved = {key: value.to(self.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
-        return head.predict(self.prompts(moved))
+        if "begin" not in moved:
+            return head.predict(self.prompts(moved))
+        begin = Beginning(actions=moved["begin"], given=moved["begin_given"])
+        return cast(Inpainting, head).predict(self.prompts(moved), begin=begin)
 
     def encode(self, batch: Batch) -> torch.Tensor:
         """Hidden states (B,L,D) of conversations after the last layer's norm; those on padding are meaningless."""

@@ -13,6 +13,7 @@ from vst_vla.policies.vla_policy import VLAPolicy, checkpoint_hash, choose_devic
 from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.contracts import (
     ACTION_KEY,
+    COMMITTED_KEY,
     IMAGE_KEY,
     IMAGE_KEYS,
     LIBERO_ACTION,
@@ -38,11 +39,11 @@ def observe(number: int, *, size: int = 128, task: str = "pick up the soup") -> 
     return {**pictures, STATE_KEY: rng.uniform(-0.5, 0.5, 8).astype(np.float32), TASK_KEY: task}
 
 
-def save(path: Path, *, action_range: float) -> Path:
+def save(path: Path, *, action_range: float, head: str = "parallel") -> Path:
     """A policy whose normalised actions stand for +-`action_range`."""
     torch.manual_seed(0)
     stats = NormStats({ACTION_KEY: feature(7, high=action_range), STATE_KEY: feature(8, high=0.5)})
-    model = VLAModel(load_backbone("tiny"), spec=ModelSpec(), norm_stats=stats)
+    model = VLAModel(load_backbone("tiny"), spec=ModelSpec(head={"name": head, "chunk": 8}), norm_stats=stats)
     for weights in model.head.parameters():  # a fresh head may start at zero; this one must react to what it sees
         torch.nn.init.normal_(weights, std=0.05)
     model.save(path)
@@ -135,3 +136,26 @@ def test_bad_folders_devices_and_replan(folder: Path, tmp_path: Path) -> None:
         choose_device("gpuu")
     with pytest.raises(ValueError, match="no device 'cuda:99' here"):
         choose_device("cuda:99")
+
+
+def test_a_flow_continues_the_actions_that_are_committed(tmp_path: Path) -> None:
+    """In one batch with an observation that commits to nothing, which is answered as ever."""
+    policy = VLAPolicy(save(tmp_path / "flow", action_range=0.5, head="flow"), device="cpu")
+    assert policy.inpaints
+    plain = [policy.infer(observe(number))["actions"] for number in (0, 1)]
+    committed = np.full((3, 7), 0.25, np.float32)
+    first, second = policy.infer_batch([observe(0) | {COMMITTED_KEY: committed}, observe(1)])
+    np.testing.assert_allclose(first["actions"][:3], committed, atol=1e-6)
+    assert np.abs(first["actions"][3:] - plain[0][3:]).max() > 1e-4, "the rest follows from the beginning"
+    np.testing.assert_allclose(second["actions"], plain[1], atol=1e-5)
+    long = policy.infer(observe(0) | {COMMITTED_KEY: np.full((20, 7), 0.25, np.float32)})["actions"]
+    np.testing.assert_allclose(long, np.full((8, 7), 0.25), atol=1e-6)
+
+
+def test_committed_actions_that_cannot_be_continued(policy: VLAPolicy, tmp_path: Path) -> None:
+    assert not policy.inpaints
+    with pytest.raises(ValueError, match="head does not continue given actions: leave out 'committed_actions'"):
+        policy.infer(observe(0) | {COMMITTED_KEY: np.zeros((2, 7), np.float32)})
+    flow = VLAPolicy(save(tmp_path / "flow", action_range=0.5, head="flow"), device="cpu")
+    with pytest.raises(ValueError, match=r"'committed_actions' has the shape \(2, 6\), expected \(D, 7\)"):
+        flow.infer(observe(0) | {COMMITTED_KEY: np.zeros((2, 6), np.float32)})

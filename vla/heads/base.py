@@ -79,6 +79,8 @@ class ActionHead(nn.Module):
     """Its name in `configs/head`."""
     acting_options: tuple[str, ...] = ()
     """Options that may differ from training when acting: they change no weight's shape or meaning."""
+    inpaints: bool = False
+    """Whether `predict` takes a `begin` (`heads/euler.py`) that its chunks continue."""
     new_tokens: tuple[str, ...] = ()
     """Words that the head adds to the backbone's vocabulary, in the order of their ids."""
 

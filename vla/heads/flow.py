@@ -18,6 +18,7 @@ from torch import nn
 
 from vst_vla.vla.contracts import Array, unknown_name
 from vst_vla.vla.heads.base import ActionHead, Prompts, Sizes, build, masked_mean, state_slot
+from vst_vla.vla.heads.euler import Beginning, integrate
 from vst_vla.vla.heads.expert import Expert
 from vst_vla.vla.heads.fast import FastHead
 from vst_vla.vla.heads.tokens import TokensHead
@@ -48,6 +49,7 @@ class FlowHead(ActionHead):
 
     name = "flow"
     acting_options = ("steps",)
+    inpaints = True
     noise: torch.Tensor  # (C,A), where acting starts
 
     def __init__(
@@ -96,14 +98,16 @@ class FlowHead(ActionHead):
         logged |= {"discrete_loss": words["loss"].detach(), "token_accuracy": words["token_accuracy"]}
         return {"loss": loss + self.discrete_weight * words["loss"], **logged}
 
-    def predict(self, prompts: Prompts) -> torch.Tensor:
-        """Normalised actions (B,C,A), unbounded, after `steps` Euler steps."""
+    def predict(self, prompts: Prompts, *, begin: Beginning | None = None) -> torch.Tensor:
+        """Normalised actions (B,C,A), unbounded, after `steps` Euler steps; with `begin` they continue it."""
         memory = self._memory(prompts)
-        chunk = self.noise.expand(prompts.batch_size, 1, -1, -1)
-        for step in range(self.steps):
-            time = torch.full(chunk.shape[:2], 1 - step / self.steps, device=chunk.device)
-            chunk = chunk - self._velocity(chunk, time=time, state=prompts.state, memory=memory) / self.steps
-        return chunk[:, 0]
+
+        def velocity(noisy: torch.Tensor, time: float) -> torch.Tensor:
+            times = torch.full((len(noisy), 1), time, device=noisy.device)
+            return self._velocity(noisy[:, None], time=times, state=prompts.state, memory=memory)[:, 0]
+
+        noise = self.noise.expand(prompts.batch_size, -1, -1)
+        return integrate(velocity, noise, steps=self.steps, begin=begin)
 
     def take_tokens(self, ids: Sequence[int], *, end: int) -> None:
         """For the discrete head."""
