@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
-from vst_vla.envs.qa.marks import draw_marks
+from vst_vla.envs.qa.marks import covers, draw_marks
 from vst_vla.envs.qa.points import colour_points
 from vst_vla.envs.qa.view import Seen, View, views_of
 from vst_vla.envs.qa.wording import choose, joined
@@ -146,6 +146,8 @@ class DepthOrder:
         for seen in objects:
             spot = seen.spot(rng)
             if spot is None or len(chosen) == limit:
+                continue
+            if any(covers(spot, place, size=view.width) for _, place in chosen):
                 continue
             if all(abs(view.depth[spot] - view.depth[place]) >= self.min_gap for _, place in chosen):
                 chosen.append((seen, spot))

@@ -24,11 +24,16 @@ _LETTER_COLOUR = (255, 255, 255)
 _MAX_STEP = 0.015  # m of depth between neighbouring pixels of a smooth surface
 
 
+def covers(spot: tuple[int, int], other: tuple[int, int], *, size: int) -> bool:
+    """Whether two points (row, column) on a picture `size` pixels high would be drawn over each other."""
+    return float(np.hypot(spot[0] - other[0], spot[1] - other[1])) <= 2 * _radius(size) + 2
+
+
 def draw_marks(image: Array, *, marks: Sequence[Mark]) -> Array:
     """A copy of the picture (H,W,3) uint8 with points on it: coloured ones by a colour's name, others labelled."""
     canvas = Image.fromarray(np.ascontiguousarray(image))
     draw = ImageDraw.Draw(canvas)
-    radius = max(2, round(image.shape[0] / 64))
+    radius = _radius(image.shape[0])
     for name, row, column, _ in marks:
         colour = COLOURS.get(name, _LETTER_COLOUR)
         bounds = (column - radius, row - radius, column + radius, row + radius)
@@ -49,6 +54,10 @@ def steady_pixels(mask: Array, *, depth: Array) -> Array:
     inside[[0, -1]] = False
     inside[:, [0, -1]] = False
     return inside & (far - near < 2 * _MAX_STEP)
+
+
+def _radius(size: int) -> int:
+    return max(2, round(size / 64))
 
 
 def _write(draw: ImageDraw.ImageDraw, letter: str, *, row: int, column: int, size: int, radius: int) -> None:

@@ -1,5 +1,6 @@
 """The single-image families against raw simulator states (qa_truth/), and what their items are like."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ from qa_truth.moment import World
 
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.qa import make_family
+from vst_vla.envs.qa.marks import COLOURS, covers
 from vst_vla.envs.qa.stage import Shot, Stage
 
 pytestmark = pytest.mark.sim
@@ -124,3 +126,16 @@ def test_fields_name_what_covers_most_of_each(moments):
     assert short.answer == long.answer
     assert "A line a row" in long.question
     assert "A line a row" not in short.question
+
+
+@pytest.mark.parametrize("name", ["depth_order", "measurement"])
+def test_points_never_cover_each_other(moments, name):
+    marked = [case.item for case in ask(name, moments, count=200) if len(case.item.marks) > 1]
+    assert len(marked) > 100
+    for item in marked:
+        for one, other in itertools.combinations(item.marks, 2):
+            size = len(item.images[0])
+            assert not covers((one.row, one.column), (other.row, other.column), size=size)
+    shown = [(item, mark) for item in marked for mark in item.marks if mark.name in COLOURS]
+    for item, mark in shown:
+        assert tuple(item.images[mark.image][mark.row, mark.column]) == COLOURS[mark.name]

@@ -1,7 +1,5 @@
 """The turns of a walk: walked here, turn by turn."""
 
-import re
-
 from qa_truth.case import SPECK, Case, apart, clockwise
 
 TURNS = {"right": (90, 41), "back": (180, 31), "left": (270, 41)}
@@ -27,5 +25,5 @@ def check(case: Case) -> None:
         walked += fitting
         place, ahead = goal, goal - place
     assert case.told == " then ".join(walked), f"{walked} is true"
-    assert len(set(case.options.values())) == 4
-    assert re.fullmatch("[A-D]", case.answer)
+    assert 2 <= len(set(case.options.values())) == len(case.options) <= 4
+    assert case.answer in case.options
