@@ -4,10 +4,10 @@ Reached means that the point between the fingertips comes within `REACHED` of an
 held. Asked only where the last frame shows the hand, both objects are `AWAY` from it there, and the way to the one
 keeps `CLEARANCE` from the other. The task is not told, so that the answer must be seen: in a video, the motion up to
 there goes clearly more towards the one (`MIN_LEAD`); in the single picture of an episode's start, the one is clearly
-nearer (`MIN_NEARER`). Two forms, drawn at random:
+nearer (`MIN_NEARER`).
 
-    named   two objects by name; the engine keeps names from telling which one wins
-    points  two objects marked by coloured points in the last frame shown
+The two are marked by coloured points in the last frame shown and never named: a task has its habits (a basket is
+reached before all that is left alone, a bowl is what most tasks are about), so that names would tell the answer.
 
 Letters in shapes: T frames.
 """
@@ -38,17 +38,11 @@ MIN_NEARER = 0.05
 CLEARANCE = 0.08
 """All in metres."""
 
-_QUESTIONS = {
-    "named": (
-        "Which of these will the robot's gripper reach first from here on?",
-        "The gripper goes on moving. Which of these does it get to first?",
-        "To which of these objects will the gripper come first?",
-    ),
-    "points": (
-        "Two objects are marked with a point. Which one will the robot's gripper reach first?",
-        "The gripper goes on moving. Which of the two objects with a point does it get to first?",
-    ),
-}
+_QUESTIONS = (
+    "Two objects are marked with a point. Which one will the robot's gripper reach first?",
+    "The gripper goes on moving. Which of the two objects with a point does it get to first?",
+    "Of the two objects with a point, to which one will the robot's gripper come first from here on?",
+)
 _STEPS = np.linspace(0, 1, 9)[:, None]
 
 
@@ -83,21 +77,14 @@ class RobotReachFirst:
         return list(islice((item for item in items if item is not None), count))
 
     def _item(self, race: _Race, rng: np.random.Generator) -> QAItem | None:
-        """In one of the forms; None when an object has no room for a point."""
-        pair = (race.winner, race.loser)
-        categories = race.winner.view.scene.categories
-        named = all(categories.count(seen.category) == 1 for seen in pair) and rng.random() < 0.5
-        marks = () if named else colour_points(pair, rng=rng)
-        if not named and not marks:
+        """None when an object has no room for a point."""
+        marks = colour_points((race.winner, race.loser), rng=rng)
+        if not marks:
             return None
-        right, wrong = (
-            [f"the {seen.category}" for seen in pair]
-            if named
-            else [f"the object with the {mark.name} point" for mark in marks]
-        )
+        right, wrong = (f"the object with the {mark.name} point" for mark in marks)
         choices = lettered(right, others=[wrong], rng=rng)
-        wording = choose(_QUESTIONS["named" if named else "points"], rng=rng, short=self.short_prompt)
-        return self._make(race, with_options(wording, choices, short=self.short_prompt), choices.letter, marks)
+        question = with_options(choose(_QUESTIONS, rng=rng, short=self.short_prompt), choices, short=self.short_prompt)
+        return self._make(race, question, choices.letter, marks)
 
     def _make(self, race: _Race, question: str, letter: str, marks: tuple[Mark, ...]) -> QAItem:
         *before, last = (view.image for view in race.film.views)
@@ -107,16 +94,14 @@ class RobotReachFirst:
             kind=VIDEO if before else PICTURES,
             question=f"{PREFIX} {question}" if before and not self.short_prompt else question,
             answer=letter,
-            images=(*before, draw_marks(last, marks=marks) if marks else last),
+            images=(*before, draw_marks(last, marks=marks)),
             fps=race.film.clip.fps,
             marks=tuple(mark._replace(image=len(before)) for mark in marks),
             about={
                 "camera": race.film.name,
                 "frames": list(race.film.frames),
-                "form": "points" if marks else "named",
                 "objects": [race.winner.name, race.loser.name],
             },
-            contest=() if marks else (race.winner.category, race.loser.category),
         )
 
 
