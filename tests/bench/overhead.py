@@ -1,9 +1,10 @@
 """Round trips of two 224-pixel pictures to the package's server and to openpi's loop, side by side.
 
-    python tests/bench/overhead.py --client-python OPENPI_VENV/bin/python --codec OPENPI_VENV_SITE_PACKAGES
+    python tests/bench/overhead.py --client-python OPENPI_VENV/bin/python
 
-The client is openpi-client's own, unmodified, in its own virtual environment; both servers run with an instantaneous
-policy in processes of their own, and are asked in turns, so that whatever else the machine does falls on both alike.
+The client is openpi-client's own, unmodified, in its own virtual environment, and openpi's loop has its codec; both
+servers run with an instantaneous policy in processes of their own, and are asked in turns, so that whatever else the
+machine does falls on both alike.
 Writes docs/results/serve_overhead.json.
 """
 
@@ -15,6 +16,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +25,7 @@ import numpy as np
 from vst_vla.vla.files import write_json
 
 HERE = Path(__file__).resolve().parent
+WHERE = "import openpi_client, os; print(os.path.dirname(openpi_client.__file__))"
 CLIENT = """
 import json, sys, time
 import numpy as np
@@ -50,14 +53,16 @@ def main() -> None:
     """Measures and writes the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--client-python", required=True, help="a Python that has openpi-client")
-    parser.add_argument("--codec", required=True, help="the folder that holds its package openpi_client")
     parser.add_argument("--repeats", type=int, default=9, help="measurements, of which the record keeps all")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--block", type=int, default=50, help="timed requests to one server in a row")
     parser.add_argument("--out", default="docs/results/serve_overhead.json")
     arguments = parser.parse_args()
-    ports = [free_port(), free_port()]
-    servers = [server("vst-vla", ports[0]), server("reference", ports[1], codec=arguments.codec)]
+    ports, codec = [free_port(), free_port()], tempfile.TemporaryDirectory()
+    package = subprocess.check_output([arguments.client_python, "-c", WHERE], text=True).strip()
+    # The package alone: what else its environment holds is of another Python.
+    Path(codec.name, "openpi_client").symlink_to(package)
+    servers = [server("vst-vla", ports[0]), server("reference", ports[1], codec=codec.name)]
     try:
         for port in ports:
             wait_for(port)
@@ -66,6 +71,7 @@ def main() -> None:
     finally:
         for process in servers:
             process.kill()
+        codec.cleanup()
     write_json(Path(arguments.out), record(runs))
     print(Path(arguments.out).read_text())
 
@@ -96,7 +102,7 @@ def measure(client_python: str, settings: str) -> dict[str, object]:
 def record(runs: list[dict[str, object]]) -> dict[str, object]:
     """All runs, and the middle one of each ratio."""
     return {
-        "command": "python tests/bench/overhead.py --client-python OPENPI_VENV/bin/python --codec OPENPI_SITE_PACKAGES",
+        "command": "python tests/bench/overhead.py --client-python OPENPI_VENV/bin/python",
         "what": "round trip of openpi-client in ms: two pictures of 224 px, state, prompt; loopback; instant policy",
         "cores": os.cpu_count(),
         "median_ratio": float(np.median([run["median_ratio"] for run in runs])),
