@@ -18,6 +18,7 @@ import mujoco
 import numpy as np
 
 from vst_vla.envs.assets import Assets, find_assets, prepare_libero
+from vst_vla.envs.control_step import control_step
 from vst_vla.envs.culling import without_unseen
 from vst_vla.envs.suites import CONTROL_HZ, Task
 from vst_vla.vla.contracts import Array
@@ -95,7 +96,7 @@ class Simulator:
 
     def step(self, action: Array) -> dict[str, Array]:
         """One control step (1/20 s) with a 7-D action; returns robosuite's observation, without images."""
-        return self.problem.step(action)[0]
+        return control_step(self.problem, action=action)
 
     @property
     def goal(self) -> list[list[str]]:
