@@ -16,7 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from vst_vla.vla.contracts import COMMITTED_KEY, Array, Observation, unknown_name
+from vst_vla.policies.seam import caught_up, faded
+from vst_vla.vla.contracts import COMMITTED_KEY, ActionSpec, Array, Observation, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,11 @@ class ChunkCounts:
 
 class Answering(Protocol):
     """What is asked for chunks: a policy here, or a `PolicyClient`."""
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        """What its actions mean."""
+        ...
 
     def infer(self, observation: Observation) -> dict[str, Array]:
         """One observation -> {"actions": (C, A)}."""
@@ -193,12 +199,13 @@ class AsyncChunks:
 
     Real-time chunking as in Black et al. 2025 (arXiv 2506.07339): the actions that run until a reply can be there are
     committed. A policy that can continue a given beginning (`inpaints`) is told them; of any other policy's chunk, the
-    actions whose time has passed are skipped and the first ones after that are blended with the running chunk.
+    actions whose time has passed are skipped, and the first ones after that make up for it (`seam`).
 
     Args:
         policy: what acts, called from one other thread.
         replan: control periods after a chunk's observation when the next one is asked for.
-        blend: actions over which the old chunk fades into the new one; unused where the policy inpaints.
+        blend: actions that make up for the skipped ones, or over which, where actions are places, the old chunk fades
+            into the new one; unused where the policy inpaints.
         late: what to do when the reply is not there after `replan` actions: "finish" the chunk and then hold, or
             "hold" at once.
 
@@ -218,6 +225,7 @@ class AsyncChunks:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="policy")
         self._pending: tuple[int, Future[Array]] | None = None
         self._chunk: tuple[int, Array] | None = None
+        self._ran: dict[int, Array] = {}  # by tick, since the pending request
         self._delay = 1
 
     def act(self, observe: Observe, *, tick: int) -> TimedAction | None:
@@ -228,9 +236,12 @@ class AsyncChunks:
             self._inpaints = bool(getattr(self._asker.policy, "inpaints", False))
             observation = self._with_committed(observe(), tick)
             self._pending = tick, self._pool.submit(self._asker.chunk, observation)
+            self._ran.clear()
         action = self._at(tick)
         if action is None:
             self.counts.empty_ticks += 1
+        else:
+            self._ran[tick] = action.action
         return action
 
     def reset(self) -> None:
@@ -238,6 +249,7 @@ class AsyncChunks:
         if self._pending is not None:
             self._pending[1].exception()  # the policy is not to be reset under a running request
         self._pending = self._chunk = None
+        self._ran.clear()
         self._asker.policy.reset()
 
     def close(self) -> None:
@@ -256,18 +268,16 @@ class AsyncChunks:
         if delay >= len(chunk):
             self.counts.stale_replies += 1
         else:
-            self._chunk = start, chunk if self._inpaints else self._blended(chunk, start=start, tick=tick)
+            self._chunk = start, chunk if self._inpaints else self._joined(chunk, start=start, tick=tick)
 
-    def _blended(self, chunk: Array, *, start: int, tick: int) -> Array:
-        """The new chunk, its first actions from `tick` on mixed with the running chunk's for the same ticks."""
-        mixed = chunk.copy()
-        for i in range(self._blend):
-            old = self._old_at(tick + i)
-            if old is None or tick + i - start >= len(chunk):
-                break
-            share = (i + 1) / (self._blend + 1)
-            mixed[tick + i - start] = share * chunk[tick + i - start] + (1 - share) * old
-        return mixed
+    def _joined(self, chunk: Array, *, start: int, tick: int) -> Array:
+        """The new chunk, fitted to what ran since its observation."""
+        spec = self._asker.policy.action_spec
+        if spec.increments:
+            ran = [self._ran.get(before) for before in range(start, tick)]
+            return caught_up(chunk, ran=ran, over=self._blend, spec=spec)
+        following = [self._old_at(tick + i) for i in range(self._blend)]
+        return faded(chunk, old=[action for action in following if action is not None], passed=tick - start)
 
     def _old_at(self, tick: int) -> Array | None:
         if self._chunk is None or tick - self._chunk[0] >= len(self._chunk[1]):

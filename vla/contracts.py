@@ -36,6 +36,9 @@ MOMENT_KEY = "moment"
 COMMITTED_KEY = "committed_actions"
 """In an observation, (D,A) float32: the actions that run until the reply can be there, which its chunk begins with."""
 
+GRIPPER = "gripper"
+"""Among an action's names, the one that opens and closes the hand."""
+
 PICTURE_PREFIX = "observation.images."
 GEOMETRY_PREFIX = "geometry."
 """Outside of `observation.`: LeRobot's own policies would take the labels for a state that a robot has."""
@@ -82,6 +85,13 @@ class ActionSpec:
     def dim(self) -> int:
         """Width of the vector."""
         return len(self.names)
+
+    @property
+    def increments(self) -> tuple[int, ...]:
+        """The numbers that command a change of pose, not a place; none where `frame` does not begin with "delta"."""
+        if not self.frame.startswith("delta"):
+            return ()
+        return tuple(i for i, name in enumerate(self.names) if name != GRIPPER)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vst_vla.vla.contracts import ACTION_KEY, STATE_KEY, Array, geometry_key
+from vst_vla.vla.contracts import ACTION_KEY, GRIPPER, STATE_KEY, Array, geometry_key
 from vst_vla.vla.geometry.cells import cells_a_side
 from vst_vla.vla.normalize import Normalizer, NormStats
 from vst_vla.vla.spec import ModelSpec
@@ -23,7 +23,6 @@ from vst_vla.vla.spec import ModelSpec
 Sample = dict[str, Any]
 Transform = Callable[[Sample, np.random.Generator | None], Sample]
 
-GRIPPER = "gripper"
 STATE_CLIP = 1.5
 """Normalised states are cut here: outside the demonstrations' range, distance says nothing the policy has learnt."""
 

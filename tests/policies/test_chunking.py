@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vst_vla.policies.chunking import AsyncChunks, OverlappingChunks, RecedingHorizon, TemporalEnsemble
 from vst_vla.vla.contracts import LIBERO_ACTION, ActionSpec, Array, Observation
+
+PLACES = replace(LIBERO_ACTION, frame="absolute in the robot base frame")
 
 
 class Ticking:
@@ -151,14 +154,37 @@ def test_async_holds_at_once_when_told_to() -> None:
     strategy.close()
 
 
-def test_async_blends_the_seam() -> None:
+def test_async_fades_one_chunk_of_places_into_the_next() -> None:
     policy, strategy = gated(blend=1)
+    policy.action_spec = PLACES
     run(strategy, [0])
     arrive(policy, strategy)
     run(strategy, [1, 2, 3, 4])
     policy.offset = 0.1
     arrive(policy, strategy)
     assert run(strategy, [5, 6]) == [5 + 50, 6 + 100]
+    strategy.close()
+
+
+def test_async_makes_up_for_the_increments_that_came_too_late() -> None:
+    policy, strategy = gated(blend=2)
+    run(strategy, [0])
+    arrive(policy, strategy)
+    assert run(strategy, [1, 2, 3, 4, 5]) == [1, 2, 3, 4, 5]  # asks at 4
+    policy.offset = 0.1  # from 4 on, 0.1 more a step
+    arrive(policy, strategy)
+    lost = 0.5 * 2 * 100  # half of what the two skipped ones had more
+    assert run(strategy, [6, 7, 8]) == [106 + lost / 2, 107 + lost / 2, 108]
+    policy.release.release()
+    strategy.close()
+
+
+def test_what_did_not_run_at_all_is_not_made_up() -> None:
+    policy, strategy = gated(blend=2)
+    policy.offset = 0.1
+    run(strategy, [0, 1, 2])
+    arrive(policy, strategy)
+    assert run(strategy, [3]) == [103], "the arm held: it is only later"
     strategy.close()
 
 
