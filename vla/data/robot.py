@@ -176,6 +176,11 @@ class RobotDataset:
         """Episodes in all datasets together."""
         return len(np.unique(self._ends))
 
+    @property
+    def longest_episode(self) -> int:
+        """Frames of the longest episode."""
+        return int(np.unique(self._ends, return_counts=True)[1].max())
+
 
 def _read_part(layout: Layout, options: ReaderOptions, *, action: int, state: int, geometry: bool) -> _Part:
     keys = (*options.image_keys, STATE_KEY, ACTION_KEY)

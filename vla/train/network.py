@@ -29,10 +29,10 @@ def build_network(
         backbone: a name or folder, see `load_backbone`.
         head: the action head's configuration; used with `data`.
         data: demonstrations; None for a network for conversations only.
-        seed: of the tiny backbone's weights.
+        seed: of a backbone's random weights.
 
     Raises:
-        ValueError: as `load_backbone`, `add_lora` and `freeze`.
+        ValueError: as `load_backbone`, `add_lora` and `freeze`; or a chunk that no episode can fill.
     """
     loaded = load_backbone(backbone, seed=seed, dtype=torch.float32)
     if recipe.lora_rank:
@@ -49,6 +49,7 @@ def build_network(
             )
         return VLAModel(loaded)
     assert head is not None
+    _check_chunk(data)
     spec = ModelSpec(
         head=dict(head),
         state=LIBERO_STATE if recipe.state else None,
@@ -76,6 +77,15 @@ def build_network(
             each=cells_a_token(spec.image_size),
         )
     return model
+
+
+def _check_chunk(data: RobotDataset) -> None:
+    """Past an episode's end actions are padding that nothing is learnt from; some must be there in some episode."""
+    if data.chunk > data.longest_episode:
+        raise ValueError(
+            f"head.chunk is {data.chunk}, the longest episode has {data.longest_episode} frames, so that its last "
+            f"actions would never be learnt: set head.chunk={data.longest_episode} or less"
+        )
 
 
 def halve_weights(model: VLAModel) -> None:
