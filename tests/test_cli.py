@@ -33,6 +33,7 @@ def test_help_of_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> No
         (["train", "recipe.learning_rat=1"], "did you mean 'recipe.learning_rate'?"),
         (["train", "backbone=vst-3b-stf"], "unknown backbone 'vst-3b-stf': did you mean 'vst-3b-sft'?"),
         (["train", "steps"], "cannot read 'steps': give key=value"),
+        (["train", "recipe.history=[0]", "data.robot={tmp}"], "history is [0], expected control steps before"),
         (["train", "out=x"], "nothing to train on: give data.robot=FOLDER"),
         (["demos"], "give out="),
         (["demos", "out=x", "suite=libero_objects"], "unknown suite 'libero_objects': did you mean 'libero_object'?"),

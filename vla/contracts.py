@@ -13,6 +13,13 @@ The robot sample, from the environment to the model, in LeRobot's key names. Not
     action_is_pad                bool     (C,)      true where a chunk runs past its episode's end (training only)
     task                         str                the instruction in plain words
     geometry.image, .image2      int16    (G,G,5)   labels of demonstrations, see `CELL_NUMBERS` (training only)
+
+A policy with image history (`history=(8,)`) also looks at what each camera showed 8 control steps before, or as its
+episode began where that is later; likewise the labels of it:
+
+    observation.images.image.before8        as observation.images.image
+    observation.images.image2.before8       as observation.images.image2
+    geometry.image.before8, .image2.before8 as geometry.image
 """
 
 from __future__ import annotations
@@ -33,6 +40,8 @@ ACTION_KEY = "action"
 ACTION_IS_PAD_KEY = "action_is_pad"
 TASK_KEY = "task"
 MOMENT_KEY = "moment"
+STEP_KEY = "step"
+"""In what a client sends, int: the control step at which the observation was taken."""
 COMMITTED_KEY = "committed_actions"
 """In an observation, (D,A) float32: the actions that run until the reply can be there, which its chunk begins with."""
 
@@ -243,6 +252,27 @@ class SceneState:
 def geometry_key(picture_key: str) -> str:
     """The key of the labels of a camera's pictures: observation.images.image -> geometry.image."""
     return GEOMETRY_PREFIX + picture_key.removeprefix(PICTURE_PREFIX)
+
+
+def keys_over_time(key: str, *, history: Sequence[int]) -> tuple[str, ...]:
+    """The keys of one camera's pictures, the present one first: key, key.before4, key.before8 for history (4, 8)."""
+    return (key, *(f"{key}.before{steps}" for steps in history))
+
+
+def picture_keys(image_keys: Sequence[str], *, history: Sequence[int]) -> tuple[str, ...]:
+    """The keys of all pictures that a policy looks at, in prompt order: the oldest first, the present ones last."""
+    times = zip(*(keys_over_time(key, history=history) for key in image_keys), strict=True)
+    return tuple(key for seen in reversed(list(times)) for key in seen)
+
+
+def check_history(history: object) -> None:
+    """Raises ValueError unless it lists control steps before the present: whole numbers from 1 on, ascending."""
+    steps = list(history) if isinstance(history, list | tuple) else [0]
+    if not all(type(step) is int and step > 0 for step in steps) or steps != sorted(set(steps)):
+        raise ValueError(
+            f"history is {list(history) if isinstance(history, tuple) else history}, expected control steps before the "
+            "present, whole numbers from 1 on, ascending: try recipe.history=[8]"
+        )
 
 
 def near_miss(name: str, choices: Iterable[str]) -> str:

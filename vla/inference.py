@@ -32,7 +32,7 @@ class InferencePipeline:
         self._actions = action_normalizer(model.spec, stats=model.norm_stats)
         self.inpaints = model.head.inpaints
         slots = int(model.head.num_slots)
-        self._collator = Collator(model.processor, image_keys=model.spec.image_keys, num_slots=slots)
+        self._collator = Collator(model.processor, image_keys=model.spec.picture_keys, num_slots=slots)
 
     def inputs(self, observations: Sequence[Observation]) -> Batch:
         """B observations -> a robot batch.
@@ -65,13 +65,13 @@ class InferencePipeline:
         return {"begin": begin, "begin_given": given}
 
     def _check(self, observation: Observation) -> None:
-        wanted = [*self.spec.image_keys, TASK_KEY, *([STATE_KEY] if self.spec.state else [])]
+        wanted = [*self.spec.picture_keys, TASK_KEY, *([STATE_KEY] if self.spec.state else [])]
         for key in wanted:
             if key not in observation:
                 raise ValueError(
                     f"observation has no '{key}', expected {', '.join(wanted)}: found {', '.join(observation)}"
                 )
-        for key in self.spec.image_keys:
+        for key in self.spec.picture_keys:
             image = observation[key]
             if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype) != "uint8":
                 raise ValueError(f"'{key}' is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")

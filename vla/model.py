@@ -247,7 +247,7 @@ class VLAModel(nn.Module):
         return token_loss(logits, targets=targets[wanted])
 
     def _camera_offsets(self, grids: tuple[tuple[int, ...], ...]) -> torch.Tensor:
-        """Each visual token's camera vector, (V,D); the cameras of a row come in the spec's order."""
+        """Each visual token's camera vector, (V,D); the pictures of a row come in the spec's order."""
         assert self.camera_embedding is not None
         cameras = torch.arange(len(grids), device=self.device) % len(self.camera_embedding)
         counts = torch.tensor([t * h * w // self._merge**2 for t, h, w in grids], device=self.device)
@@ -282,4 +282,4 @@ def _head(spec: ModelSpec, *, config: Qwen2_5_VLTextConfig) -> ActionHead:
 
 
 def _camera_embedding(spec: ModelSpec, *, hidden_dim: int) -> nn.Parameter | None:
-    return nn.Parameter(torch.randn(len(spec.image_keys), hidden_dim) * 0.02) if spec.camera_embedding else None
+    return nn.Parameter(torch.randn(len(spec.picture_keys), hidden_dim) * 0.02) if spec.camera_embedding else None

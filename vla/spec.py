@@ -15,6 +15,8 @@ from vst_vla.vla.contracts import (
     STATE_KEY,
     ActionSpec,
     StateSpec,
+    check_history,
+    picture_keys,
     unknown_name,
 )
 from vst_vla.vla.normalize import NormStats
@@ -33,12 +35,22 @@ class ModelSpec:
     image_keys: tuple[str, ...] = IMAGE_KEYS  # cameras in prompt order
     image_size: int = 112  # side in px of each square camera image that the model sees
     crop: float = 1.0  # side of the random training crop as a fraction; the centre crop of that size when acting
-    camera_embedding: bool = True  # a learned vector a camera, added to its visual tokens
+    # control steps before the present of each further picture of every camera, ascending (`contracts.picture_keys`)
+    history: tuple[int, ...] = ()
+    camera_embedding: bool = True  # a learned vector a camera and time, added to its visual tokens
     # share of the action's range below which a dimension's own range is not scaled up to [-1, 1]
     least_action_share: float = LEAST_SHARE
     backbone: str = "tiny"
     revision: str | None = None
     recipe: str = ""
+
+    def __post_init__(self) -> None:
+        check_history(self.history)
+
+    @property
+    def picture_keys(self) -> tuple[str, ...]:
+        """Keys of all pictures in prompt order: those of `history`, the oldest first, then the present ones."""
+        return picture_keys(self.image_keys, history=self.history)
 
     @property
     def chunk(self) -> int:
@@ -58,14 +70,17 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The text of `vst_vla.json`."""
-        return json.dumps({"format": FORMAT, **asdict(self), "head": dict(self.head)}, indent=2) + "\n"
+        content = {"format": FORMAT, **asdict(self), "head": dict(self.head)}
+        if not self.history:  # releases from before there was one read the others
+            del content["history"]
+        return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: not JSON, another format number, or an unknown or missing entry.
+            ValueError: not JSON, another format number, an unknown or missing entry, or a history that cannot be.
         """
         try:
             content = json.loads(text)
@@ -84,6 +99,7 @@ class ModelSpec:
         content["state"] = None if state is None else _spec(StateSpec, state)
         content["action"] = _spec(ActionSpec, content.get("action", {}))
         content["image_keys"] = tuple(content.get("image_keys", IMAGE_KEYS))
+        content["history"] = tuple(content.get("history", ()))
         return cls(**content)
 
 

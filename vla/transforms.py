@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vst_vla.vla.contracts import ACTION_KEY, GRIPPER, STATE_KEY, Array, geometry_key
+from vst_vla.vla.contracts import ACTION_KEY, GRIPPER, STATE_KEY, Array, geometry_key, keys_over_time
 from vst_vla.vla.geometry.cells import cells_a_side
 from vst_vla.vla.normalize import Normalizer, NormStats
 from vst_vla.vla.spec import ModelSpec
@@ -52,28 +52,37 @@ class CropResize:
     """Pictures (H,W,3) uint8 -> (size, size, 3) uint8, from a crop of `fraction` of the shorter side.
 
     Labels (G,G,5) of a picture's cells, where a sample has them, become those of `cells` x `cells` cells of the crop,
-    each that of the cell at its centre.
+    each that of the cell at its centre. A camera's pictures at the times of `history` are cropped as its present one
+    is: what differs between them has moved.
     """
 
     keys: tuple[str, ...]
     size: int
     fraction: float
     cells: int = 1
+    history: tuple[int, ...] = ()
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
         """Cropped and resized; the given sample is left as it is."""
         changed: Sample = {}
         for key in self.keys:
-            height, width = sample[key].shape[:2]
-            side = min(height, width) * self.fraction
-            left, top = ((0.5, 0.5) if rng is None else rng.random(2)) * np.array([width - side, height - side])
-            changed[key] = self._cut(sample[key], left=left, top=top, side=side)
-            labels = sample.get(geometry_key(key))
-            if labels is not None:
-                rows = self._pick(top, side, whole=height, count=len(labels))
-                columns = self._pick(left, side, whole=width, count=labels.shape[1])
-                changed[geometry_key(key)] = labels[rows[:, None], columns]
+            place = np.full(2, 0.5) if rng is None else rng.random(2)
+            for seen in keys_over_time(key, history=self.history):
+                changed |= self._crop(sample, seen, place=place)
         return sample | changed
+
+    def _crop(self, sample: Sample, key: str, *, place: Array) -> Sample:
+        """One picture's crop and its labels'; `place` (2,) is where it lies, from 0 (left, top) to 1."""
+        height, width = sample[key].shape[:2]
+        side = min(height, width) * self.fraction
+        left, top = place * np.array([width - side, height - side])
+        cropped = {key: self._cut(sample[key], left=left, top=top, side=side)}
+        labels = sample.get(geometry_key(key))
+        if labels is not None:
+            rows = self._pick(top, side, whole=height, count=len(labels))
+            columns = self._pick(left, side, whole=width, count=labels.shape[1])
+            cropped[geometry_key(key)] = labels[rows[:, None], columns]
+        return cropped
 
     def _cut(self, picture: Array, *, left: float, top: float, side: float) -> Array:
         if picture.shape[:2] == (self.size, self.size) and side == self.size:
@@ -90,24 +99,32 @@ class CropResize:
 
 @dataclass(frozen=True, kw_only=True)
 class ColourJitter:
-    """Random brightness and contrast of each picture (training only), through one table of 256 entries."""
+    """Random brightness and contrast of each camera (training only), through one table of 256 entries.
+
+    Its pictures at the times of `history` go through the table of its present one.
+    """
 
     keys: tuple[str, ...]
     brightness: float
     contrast: float
+    history: tuple[int, ...] = ()
 
     def __call__(self, sample: Sample, rng: np.random.Generator | None) -> Sample:
         """Jittered; the given sample is left as it is."""
         if rng is None or (self.brightness == 0 and self.contrast == 0):
             return sample
-        return sample | {key: self._apply(sample[key], rng) for key in self.keys}
+        changed: Sample = {}
+        for key in self.keys:
+            table = self._table(sample[key], rng)
+            changed |= {seen: table[sample[seen]] for seen in keys_over_time(key, history=self.history)}
+        return sample | changed
 
-    def _apply(self, picture: Array, rng: np.random.Generator) -> Array:
+    def _table(self, picture: Array, rng: np.random.Generator) -> Array:
+        """What becomes of each of 256 values, (256,) uint8; contrast is about the picture's mean."""
         gain = 1 + rng.uniform(-self.brightness, self.brightness)
         spread = 1 + rng.uniform(-self.contrast, self.contrast)
         mean = picture[::4, ::4].mean()
-        table = np.clip(((np.arange(256) - mean) * spread + mean) * gain, 0, 255).astype(np.uint8)
-        return table[picture]
+        return np.clip(((np.arange(256) - mean) * spread + mean) * gain, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +167,10 @@ def build_transforms(
     Raises:
         ValueError: for statistics that are missing or of another width.
     """
-    keys = tuple(spec.image_keys)
+    cameras: dict[str, Any] = {"keys": tuple(spec.image_keys), "history": spec.history}
     transforms: list[Transform] = [
-        CropResize(keys=keys, size=spec.image_size, fraction=spec.crop, cells=cells_a_side(spec.image_size)),
-        ColourJitter(keys=keys, brightness=augmentation.brightness, contrast=augmentation.contrast),
+        CropResize(**cameras, size=spec.image_size, fraction=spec.crop, cells=cells_a_side(spec.image_size)),
+        ColourJitter(**cameras, brightness=augmentation.brightness, contrast=augmentation.contrast),
         Normalise(key=ACTION_KEY, normalizer=action_normalizer(spec, stats=stats)),
     ]
     if spec.state is not None:

@@ -27,7 +27,7 @@ class Collator:
 
     Args:
         processor: the backbone's.
-        image_keys: the policy's cameras, in order; empty when only questions are batched.
+        image_keys: the policy's pictures in prompt order (`ModelSpec.picture_keys`); none for questions alone.
         num_slots: how many tokens the action head asks for at the end of a robot prompt.
         max_tokens: longest row; a longer question is an error naming it.
     """

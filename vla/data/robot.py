@@ -28,6 +28,8 @@ from vst_vla.vla.contracts import (
     Array,
     StateSpec,
     geometry_key,
+    keys_over_time,
+    picture_keys,
 )
 from vst_vla.vla.data import columns
 from vst_vla.vla.data.cells import join_classes, read_cells, read_classes
@@ -102,6 +104,8 @@ class RobotDataset:
         action_spec, state_spec: what the policy's numbers mean; the datasets' must be the same.
         fps: control rate that the policy will run at, Hz; the datasets' must be the same.
         geometry: also read the labels of the pictures' cells (`contracts.CELL_NUMBERS`).
+        history: frames before a sample's own of which it carries the pictures (and labels) too; the episode's first
+            frame stands for those before it.
 
     Attributes:
         image_keys: the cameras, in the model's order.
@@ -122,8 +126,9 @@ class RobotDataset:
         state_spec: StateSpec = LIBERO_STATE,
         fps: float = 20,
         geometry: bool = False,
+        history: tuple[int, ...] = (),
     ) -> None:
-        self.chunk, self.image_keys = chunk, options.image_keys
+        self.chunk, self.image_keys, self.history = chunk, options.image_keys, history
         given = [sources] if isinstance(sources, str | Path) else list(sources)
         if (options.episodes is not None or options.skip) and len(given) != 1:
             raise ValueError(f"data.reader.episodes and skip choose from one dataset, {len(given)} were given")
@@ -154,16 +159,24 @@ class RobotDataset:
         part = bisect_right(self._starts, index) - 1
         steps = index + np.arange(self.chunk)
         end = self._ends[index]
-        pictures = self._pictures[part]
-        sample: dict[str, Any] = {key: shown[index - self._starts[part]] for key, shown in pictures.items()}
+        frames = [frame - self._starts[part] for frame in self._frames(index)]
+        sample: dict[str, Any] = {}
+        for key, shown in self._pictures[part].items():
+            keys = keys_over_time(key, history=self.history)
+            sample |= {seen: shown[frame] for seen, frame in zip(keys, frames, strict=True)}
         if self.classes:
-            for key in map(geometry_key, self.image_keys):
+            for key in map(geometry_key, picture_keys(self.image_keys, history=self.history)):
                 sample[key][..., 0] = self._class_tables[part][sample[key][..., 0]]
         sample[STATE_KEY] = self._states[index].copy()
         sample[ACTION_KEY] = self._actions[np.minimum(steps, end - 1)]
         sample[ACTION_IS_PAD_KEY] = steps >= end
         sample[TASK_KEY] = self._tasks[index]
         return sample
+
+    def _frames(self, index: int) -> list[int]:
+        """The frames of a sample's pictures: its own and those of the history, none before its episode."""
+        first = int(np.searchsorted(self._ends, self._ends[index]))
+        return [max(index - steps, first) for steps in (0, *self.history)]
 
     def action_chunks(self) -> Array:
         """The chunks (n,C,A) that start at every frame; past its episode's end a chunk repeats the last action."""

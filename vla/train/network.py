@@ -57,6 +57,7 @@ def build_network(
         image_keys=data.image_keys,
         image_size=recipe.image_size,
         crop=recipe.crop,
+        history=data.history,
         camera_embedding=recipe.camera_embedding,
         least_action_share=recipe.least_action_share,
         backbone=loaded.name,

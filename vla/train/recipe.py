@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vst_vla.vla.contracts import check_names, unknown_name
+from vst_vla.vla.contracts import check_history, check_names, unknown_name
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL
 from vst_vla.vla.geometry.supervision import ALIGNMENT, READOUTS
 from vst_vla.vla.spec import LEAST_SHARE
@@ -44,6 +44,8 @@ class Recipe:
         max_tokens: longest question.
         image_size: side of the policy's pictures, px.
         crop: share of a policy picture's side that is kept, at a random place in training, in the centre when acting.
+        history: control steps before the present of each further picture of every camera, such as (8,), see
+            `spec.ModelSpec`; None for the present ones alone.
         state: whether the policy is given the robot's state.
         camera_embedding: whether a learned vector tells the cameras apart.
         least_action_share: see `spec.ModelSpec`; 0 scales every action dimension to its own range, as VST does.
@@ -81,6 +83,7 @@ class Recipe:
     max_tokens: int = 4096
     image_size: int = 224
     crop: float = 0.94
+    history: tuple[int, ...] | None = None
     state: bool = True
     camera_embedding: bool = True
     least_action_share: float = LEAST_SHARE
@@ -107,6 +110,11 @@ class Recipe:
             raise ValueError(f"recipe.ema is {self.ema}, expected 0 (off) or less than 1: try 0.999")
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("recipe.optimizer", self.optimizer, OPTIMIZERS)
+        self._check_pictures()
+
+    def _check_pictures(self) -> None:
+        if self.history is not None:
+            check_history(self.history)
         if self.image_size % 28:
             low = self.image_size // 28 * 28
             raise ValueError(f"recipe.image_size {self.image_size} is no multiple of 28: try {low} or {low + 28}")
@@ -140,5 +148,5 @@ class Recipe:
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """From a yaml's values; raises ValueError for a key that is none of the settings."""
         check_names("recipe setting", values, choices=[entry.name for entry in fields(cls)])
-        values = values | {key: tuple(values[key]) for key in ("freeze", "lora_parts") if key in values}
-        return cls(**(values | {"augmentation": Augmentation(**values.get("augmentation", {}))}))
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return cls(**(values | lists | {"augmentation": Augmentation(**values.get("augmentation", {}))}))

@@ -81,7 +81,9 @@ def train(
     demonstrations = None
     if robot is not None:
         chunk = int((head or {})["chunk"])
-        demonstrations = RobotDataset(robot, chunk=chunk, options=reader, geometry=bool(recipe.lessons))
+        demonstrations = RobotDataset(
+            robot, chunk=chunk, options=reader, geometry=bool(recipe.lessons), history=recipe.history or ()
+        )
     build = partial(build_network, recipe, backbone=backbone, head=head, data=demonstrations, seed=seed)
     model = build()
     with processes.local_main_process_first():

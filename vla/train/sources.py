@@ -55,7 +55,7 @@ def build_batches(
         num_robot, num_spatial = split_rows(micro, spatial_ratio=recipe.spatial_ratio if spatial else 0.0)
     collator = Collator(
         model.processor,
-        image_keys=robot.image_keys if robot else (),
+        image_keys=model.spec.picture_keys if model.spec is not None else (),
         num_slots=int(model.head.num_slots) if model.head is not None else 0,
         max_tokens=recipe.max_tokens,
     )
