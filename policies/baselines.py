@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 
 from vst_vla.vla.contracts import (
-    IMAGE_KEYS,
     LIBERO_ACTION,
+    PICTURE_PREFIX,
     STATE_KEY,
     STILL_ACTION,
     ActionSpec,
@@ -93,6 +93,8 @@ class ShuffledImages:
         self.policy = policy
         self.action_spec: ActionSpec = policy.action_spec
         self.state_spec: StateSpec | None = getattr(policy, "state_spec", None)
+        self.history: tuple[int, ...] = tuple(getattr(policy, "history", ()))
+        self.reads_moment = bool(getattr(policy, "reads_moment", False))
         self._seed = seed
 
     def infer(self, observation: Observation) -> dict[str, Array]:
@@ -109,8 +111,8 @@ class ShuffledImages:
 
     def shuffle(self, observation: Observation) -> Observation:
         """A copy of the observation with its pictures' pixels in the fixed order."""
-        shuffled = {key: _reorder(observation[key], seed=self._seed) for key in IMAGE_KEYS if key in observation}
-        return {**observation, **shuffled}
+        pictures = [key for key in observation if key.startswith(PICTURE_PREFIX)]
+        return observation | {key: _reorder(observation[key], seed=self._seed) for key in pictures}
 
 
 def _reorder(image: Array, *, seed: int) -> Array:

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from vst_vla.policies.seam import caught_up, faded
-from vst_vla.vla.contracts import COMMITTED_KEY, ActionSpec, Array, Observation, unknown_name
+from vst_vla.vla.contracts import COMMITTED_KEY, STEP_KEY, ActionSpec, Array, Observation, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class RecedingHorizon:
         """The next action of the chunk, of a new one when it is used up."""
         if not self._left:
             self._asked_at = tick
-            self._left.extend(self._asker.chunk(observe())[: self._replan])
+            self._left.extend(self._asker.chunk(observe(), step=tick)[: self._replan])
         return TimedAction(action=self._left.popleft(), age=tick - self._asked_at)
 
     def reset(self) -> None:
@@ -176,7 +176,7 @@ class TemporalEnsemble:
     def act(self, observe: Observe, *, tick: int) -> TimedAction | None:
         """The average over the chunks that cover this tick."""
         if self._asked_at is None or tick - self._asked_at >= self._every:
-            self._chunks.add(self._asker.chunk(observe()), step=tick)
+            self._chunks.add(self._asker.chunk(observe(), step=tick), step=tick)
             self._asked_at = tick
         action = self._chunks.at(tick)
         if action is None:
@@ -235,7 +235,7 @@ class AsyncChunks:
         if due and self._pending is None:
             self._inpaints = bool(getattr(self._asker.policy, "inpaints", False))
             observation = self._with_committed(observe(), tick)
-            self._pending = tick, self._pool.submit(self._asker.chunk, observation)
+            self._pending = tick, self._pool.submit(self._asker.chunk, observation, step=tick)
             self._ran.clear()
         action = self._at(tick)
         if action is None:
@@ -306,11 +306,11 @@ class _Asker:
     def __init__(self, policy: Answering, counts: ChunkCounts) -> None:
         self.policy, self._counts, self._away = policy, counts, False
 
-    def chunk(self, observation: Observation) -> Array:
-        """The policy's chunk (C,A) for an observation."""
+    def chunk(self, observation: Observation, *, step: int) -> Array:
+        """The policy's chunk (C,A) for the observation of a control period, whose number a server is told."""
         self._counts.requests += 1
         try:
-            actions = self.policy.infer(observation)["actions"]
+            actions = self.policy.infer({**observation, STEP_KEY: step})["actions"]
         except ConnectionError as error:
             self._counts.failures += 1
             if not self._away:

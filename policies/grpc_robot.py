@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vst_vla.policies.grpc_messages import PICTURE_FEATURES, RobotSetup, TimedValues
+from vst_vla.policies.picture_memory import PictureMemory
 from vst_vla.policies.server_limits import ServerLimits, TokenBucket
 from vst_vla.policies.server_request import PolicyNeeds, read_observation
 from vst_vla.policies.wire import Message
@@ -92,6 +93,7 @@ class RobotSession:
 
     def __init__(self, *, limits: ServerLimits) -> None:
         self.view: RobotView | None = None
+        self.memory = PictureMemory((), history=())
         self.actions_per_chunk = 0
         self.last_seen = time.monotonic()
         self._bucket = TokenBucket(rate=limits.max_rate, burst=limits.burst, now=self.last_seen)
@@ -103,6 +105,7 @@ class RobotSession:
         """The robot said what it is; whatever waited is forgotten."""
         with self._changed:
             self.view, self.actions_per_chunk = view, setup.actions_per_chunk
+            self.memory = PictureMemory(view.needs.image_keys, history=view.needs.history)
             self._waiting, self._answered = None, -1
 
     def may_send(self) -> bool:

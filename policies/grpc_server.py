@@ -196,7 +196,8 @@ class _Servicer(services_pb2_grpc.AsyncInferenceServicer):
         if waiting is None:
             return services_pb2.Actions()
         try:
-            actions = self._infer(waiting.observation)[: session.actions_per_chunk]
+            observation = session.memory.complete(waiting.observation, step=waiting.sent.timestep)
+            actions = self._infer(observation)[: session.actions_per_chunk]
         except Exception as error:
             self._refuse(context, error, waiting.received)
         sent = waiting.sent

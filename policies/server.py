@@ -54,7 +54,7 @@ class ServerSettings:
         port: TCP port, 0 for any free one.
         api_key: what clients must send as `Authorization: Api-Key KEY`; None lets everyone in.
         ensemble_decay: averages a client's overlapping chunks (temporal ensembling); None sends them as they are.
-        ensemble_every: control steps between two requests of a client that sends no `step`.
+        ensemble_every: control steps between two requests of a client that sends no `step`; past pictures go by it too.
         grace_s: seconds that running requests get to end when the server stops.
         limits: sizes, rates, connections.
 
@@ -82,14 +82,14 @@ class ServerSettings:
 
 
 class PolicyServer:
-    """Serves one stateless policy to many clients.
+    """Serves one stateless policy to many clients. Past pictures of a policy with image history it remembers itself.
 
     The policy is asked with a blank observation before the port opens, so that a checkpoint that does not run never
     listens and the first client does not wait.
 
     Args:
-        policy: what acts. Its optional attributes `image_keys`, `state_spec`, `checkpoint`, `inpaints` and `chunk` go
-            into the metadata and decide what a request must hold.
+        policy: what acts. Its optional attributes `image_keys`, `state_spec`, `checkpoint`, `inpaints`, `history` and
+            `chunk` go into the metadata and decide what a request must hold.
         settings: address and limits.
     """
 
@@ -113,6 +113,7 @@ class PolicyServer:
             "state_spec": _plain(needs.state.to_dict()) if needs.state else None,
             "image_keys": [wire_name(key) for key in needs.image_keys],
             "inpaints": needs.inpaints,
+            "history": list(needs.history),
         }
 
     def run(self) -> None:

@@ -21,13 +21,13 @@ from websockets.protocol import Event
 from websockets.sync.server import ServerConnection
 
 from vst_vla.policies.chunking import OverlappingChunks
+from vst_vla.policies.picture_memory import PictureMemory
 from vst_vla.policies.server_batching import Batcher, Inference
 from vst_vla.policies.server_limits import ServerLimits, TokenBucket
 from vst_vla.policies.server_metrics import ServerMetrics
 from vst_vla.policies.server_reply import check_reply, explain
 from vst_vla.policies.server_request import (
     RESET_KEY,
-    STEP_KEY,
     PolicyNeeds,
     is_only_reset,
     read_observation,
@@ -35,7 +35,7 @@ from vst_vla.policies.server_request import (
     read_step,
 )
 from vst_vla.policies.wire import Message, pack, unpack
-from vst_vla.vla.contracts import Array
+from vst_vla.vla.contracts import STEP_KEY, Array
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +114,14 @@ class Client:
 
     def __init__(self, connection: ReadingConnection, context: ClientContext) -> None:
         self._connection, self._shared = connection, context
-        self._averager = Averager(decay=context.ensemble_decay, every=context.ensemble_every)
+        self._steps = RequestSteps(every=context.ensemble_every)
+        self._averager = Averager(decay=context.ensemble_decay)
+        self._memory = PictureMemory(context.needs.image_keys, history=context.needs.history)
         limits = context.limits
         self._bucket = TokenBucket(rate=limits.max_rate, burst=limits.burst, now=time.monotonic())
         self._prev_total_ms: float | None = None
         self._refused = False
+        self._counts = False  # whether steps are counted here that the policy goes by
         self._free = threading.Lock()  # held while a request waits for its reply
 
     def receive(self, data: str | bytes) -> None:
@@ -141,19 +144,41 @@ class Client:
             raise ValueError("message is text, expected a binary frame of msgpack")
         message = unpack(data)
         if read_reset(message):
-            self._averager.reset()
+            self._begin_episode()
         if is_only_reset(message):
             self._send({RESET_KEY: True}, start)
             return
-        step = read_step(message)
+        said = read_step(message)
+        observation = read_observation(message, needs=self._shared.needs)
+        step = self._step(said)
         self._shared.batcher.submit(
-            read_observation(message, needs=self._shared.needs),
-            answer=lambda inference: self._send(self._reply(inference, step=step, start=start), start),
+            self._memory.complete(observation, step=step),
+            answer=lambda inference: self._send(self._reply(inference, step=step, said=said, start=start), start),
             fail=lambda error: self._refuse_soon(error, start),
         )
 
-    def _reply(self, inference: Inference, *, step: int | None, start: float) -> Message:
-        """The reply. Raises RuntimeError when the policy's actions are not finite or out of range."""
+    def _step(self, said: int | None) -> int:
+        if said is None and self._shared.needs.history and not self._counts:
+            self._counts = True
+            log.warning(
+                "%s sends no '%s': its requests are taken for %d control steps apart (ensemble.every), and its past "
+                "pictures go by that",
+                self._connection.peer,
+                STEP_KEY,
+                self._shared.ensemble_every,
+            )
+        return self._steps.next(said)
+
+    def _begin_episode(self) -> None:
+        self._steps.reset()
+        self._averager.reset()
+        self._memory.clear()
+
+    def _reply(self, inference: Inference, *, step: int, said: int | None, start: float) -> Message:
+        """The reply to the request of a step, with the step where the client said it.
+
+        Raises RuntimeError when the policy's actions are not finite or out of range.
+        """
         actions = np.asarray(inference.actions, np.float32)
         check_reply(actions, spec=self._shared.needs.action)
         server = {"infer_ms": (time.perf_counter() - start) * 1e3, "batch": inference.batch}
@@ -161,7 +186,7 @@ class Client:
             server["prev_total_ms"] = self._prev_total_ms
         reply: Message = {"actions": self._averager.average(actions, step=step), "server_timing": server}
         reply["policy_timing"] = {"infer_ms": inference.infer_ms}
-        return reply if step is None else reply | {STEP_KEY: step}
+        return reply if said is None else reply | {STEP_KEY: said}
 
     def _send(self, message: Message, start: float) -> None:
         data = pack(message)
@@ -189,32 +214,49 @@ class Client:
             log.info("client %s left: %s", self._connection.peer, closed)
 
 
+class RequestSteps:
+    """At which control step of its episode each request was made: what the client says, else counted.
+
+    Args:
+        every: control steps between two requests that do not say their step.
+    """
+
+    def __init__(self, *, every: int) -> None:
+        self._every, self._last = every, -every
+
+    def reset(self) -> None:
+        """A new episode: the next request is its first."""
+        self._last = -self._every
+
+    def next(self, said: int | None) -> int:
+        """The step of the next request; `said` by the client, or None."""
+        self._last = self._last + self._every if said is None else said
+        return self._last
+
+
 class Averager:
     """A client's overlapping chunks, averaged where they overlap; as they are when `decay` is None.
 
     Args:
         decay: see `OverlappingChunks`.
-        every: control steps between two requests that do not say their step.
     """
 
-    def __init__(self, *, decay: float | None, every: int) -> None:
+    def __init__(self, *, decay: float | None) -> None:
         self._chunks = None if decay is None else OverlappingChunks(decay=decay)
-        self._every, self._start = every, -every  # of the last chunk
+        self._start = 0  # of the last chunk
 
     def reset(self) -> None:
         """A new episode: nothing of the last one is averaged in."""
-        self._start = -self._every
         if self._chunks is not None:
             self._chunks.clear()
 
-    def average(self, actions: Array, *, step: int | None) -> Array:
+    def average(self, actions: Array, *, step: int) -> Array:
         """The chunk (C,A) that begins at `step`, averaged with the earlier ones that cover its steps."""
         if self._chunks is None:
             return actions
-        start = self._start + self._every if step is None else step
-        if start < self._start:  # the client's count began anew, and so did its episode
+        if step < self._start:  # the client's count began anew, and so did its episode
             self._chunks.clear()
-        self._start = start
-        self._chunks.add(actions, step=start)
-        averaged = [self._chunks.at(start + i) for i in range(len(actions))]
+        self._start = step
+        self._chunks.add(actions, step=step)
+        averaged = [self._chunks.at(step + i) for i in range(len(actions))]
         return np.stack([action for action in averaged if action is not None])

@@ -16,6 +16,7 @@ from vst_vla.vla.contracts import (
     IMAGE_KEYS,
     LIBERO_ACTION,
     MOMENT_KEY,
+    STEP_KEY,
     ActionSpec,
     Array,
     Moment,
@@ -121,7 +122,8 @@ class ServerPolicy:
     def _message(self, observation: Observation) -> Observation:
         kept = {key: value for key, value in observation.items() if key != MOMENT_KEY}
         if self._is_ours:
-            return kept
+            moment: Moment = observation[MOMENT_KEY]
+            return kept | {STEP_KEY: moment.step}
         resized = {key: _resized(kept[key], size=self._image_size) for key in IMAGE_KEYS}
         return {wire_name(key): value for key, value in (kept | resized).items()}
 

@@ -6,9 +6,11 @@
     observation/state         observation.state           (S,) numbers
     prompt                    task                        the instruction
 
-Three optional keys go beyond openpi: `reset` (true: a new episode starts), `step` (the control step at which the
-observation was taken) and `committed_actions` ((D,A): what will be executed before a reply can arrive, for policies
-that continue a given beginning). Other keys are left alone, as openpi's server leaves them.
+A policy with image history may be sent past pictures too, under our names (`observation.images.image.before8`); where
+there are none, the server gives it those that the connection sent earlier. Three more optional keys go beyond openpi:
+`reset` (true: a new episode starts), `step` (the control step at which the observation was taken) and
+`committed_actions` ((D,A): what will be executed before a reply can arrive, for policies that continue a given
+beginning). Other keys are left alone, as openpi's server leaves them.
 Letters: H/W pixels, S state, D committed steps, A action.
 """
 
@@ -26,6 +28,7 @@ from vst_vla.vla.contracts import (
     IMAGE_KEY,
     IMAGE_KEYS,
     STATE_KEY,
+    STEP_KEY,
     TASK_KEY,
     WRIST_IMAGE_KEY,
     ActionSpec,
@@ -33,6 +36,7 @@ from vst_vla.vla.contracts import (
     Observation,
     Policy,
     StateSpec,
+    picture_keys,
 )
 
 OPENPI_KEYS = {
@@ -42,7 +46,6 @@ OPENPI_KEYS = {
     TASK_KEY: "prompt",
 }
 RESET_KEY = "reset"
-STEP_KEY = "step"
 SMALLEST_PICTURE, LARGEST_PICTURE = 16, 4096
 LONGEST_PROMPT = 2000
 
@@ -52,28 +55,36 @@ class PolicyNeeds:
     """What a policy looks at, read from its attributes.
 
     inpaints: whether it reads `committed_actions` and continues them.
+    history: control steps before the present of its past pictures, see `ModelSpec`.
     """
 
     image_keys: tuple[str, ...]
     state: StateSpec | None
     action: ActionSpec
     inpaints: bool
+    history: tuple[int, ...]
 
     @classmethod
     def of(cls, policy: Policy) -> PolicyNeeds:
-        """`image_keys`, `state_spec` and `inpaints` are optional attributes of a policy."""
+        """`image_keys`, `state_spec`, `inpaints` and `history` are optional attributes of a policy."""
         return cls(
             image_keys=tuple(getattr(policy, "image_keys", IMAGE_KEYS)),
             state=getattr(policy, "state_spec", None),
             action=policy.action_spec,
             inpaints=bool(getattr(policy, "inpaints", False)),
+            history=tuple(getattr(policy, "history", ())),
         )
+
+    @property
+    def picture_keys(self) -> tuple[str, ...]:
+        """Our keys of all its pictures, past ones included."""
+        return picture_keys(self.image_keys, history=self.history)
 
     def blank(self, *, image_size: int) -> Observation:
         """An observation of the right form with nothing on it, to warm up with."""
         picture = np.zeros((image_size, image_size, 3), np.uint8)
         state = {STATE_KEY: np.zeros(self.state.dim, np.float32)} if self.state else {}
-        return {**dict.fromkeys(self.image_keys, picture), **state, TASK_KEY: "warm up"}
+        return {**dict.fromkeys(self.picture_keys, picture), **state, TASK_KEY: "warm up"}
 
 
 def wire_name(key: str) -> str:
@@ -110,7 +121,8 @@ def read_observation(message: Message, *, needs: PolicyNeeds) -> Observation:
     Raises:
         ValueError: for a key that is missing, or a value of another kind, size or range.
     """
-    observation: Observation = {key: _picture(_get(message, key), key) for key in needs.image_keys}
+    sent = [key for key in needs.picture_keys if key in needs.image_keys or key in message]
+    observation: Observation = {key: _picture(_get(message, key), key) for key in sent}
     if needs.state is not None or _has(message, STATE_KEY):
         observation[STATE_KEY] = _state(_get(message, STATE_KEY), needs.state)
     observation[TASK_KEY] = _prompt(_get(message, TASK_KEY))

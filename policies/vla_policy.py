@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vst_vla.vla.contracts import ActionSpec, Array, Observation, StateSpec
+from vst_vla.policies.picture_memory import PictureMemory
+from vst_vla.vla.contracts import MOMENT_KEY, ActionSpec, Array, Moment, Observation, StateSpec
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
 
@@ -22,6 +24,9 @@ class VLAPolicy:
     Stateless: a reply depends on its observation alone, so one policy serves many episodes at once. A batch may differ
     from single calls by rounding (about 1e-6 in float32). On the CPU all of torch's threads are used: the workers of a
     rollout wait while the policy infers.
+
+    One with image history (`history`) wants past pictures in its observations. Where an observation has none but says
+    its `Moment`, it is given those of its slot's earlier ones (`picture_memory`).
 
     Args:
         folder: a checkpoint that `vst-vla train` wrote with a head.
@@ -51,6 +56,9 @@ class VLAPolicy:
         self.action_spec: ActionSpec = model.spec.action
         self.state_spec: StateSpec | None = model.spec.state
         self.image_keys: tuple[str, ...] = model.spec.image_keys
+        self.history: tuple[int, ...] = model.spec.history
+        self.reads_moment = bool(self.history)
+        self._memories = defaultdict[int, PictureMemory](self._new_memory)  # by slot
         self.chunk: int = replan or model.spec.chunk
         self.checkpoint = checkpoint_hash(Path(folder))
         self._model = model
@@ -67,13 +75,23 @@ class VLAPolicy:
         Raises:
             ValueError: for an observation that lacks what the model looks at, or commits a head that cannot continue.
         """
-        batch = self._pipeline.inputs(observations)
+        batch = self._pipeline.inputs([self._with_history(observation) for observation in observations])
         with torch.inference_mode("begin" not in batch):  # a given beginning is met by gradients
             predicted = self._model.predict(batch)
         return [{"actions": chunk[: self.chunk]} for chunk in self._pipeline.actions(predicted)]
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Forgets every episode's pictures."""
+        self._memories.clear()
+
+    def _with_history(self, observation: Observation) -> Observation:
+        moment: Moment | None = observation.get(MOMENT_KEY)
+        if not self.history or moment is None:
+            return observation
+        return self._memories[moment.slot].complete(observation, step=moment.step)
+
+    def _new_memory(self) -> PictureMemory:
+        return PictureMemory(self.image_keys, history=self.history)
 
 
 def choose_device(name: str) -> torch.device:

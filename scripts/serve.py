@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vst_vla.policies.catalogue import make_policy
 from vst_vla.policies.server import PolicyServer, ServerSettings
 from vst_vla.policies.server_limits import LOOPBACK, ServerLimits
+from vst_vla.policies.server_request import PolicyNeeds
 from vst_vla.scripts.config import compose
 from vst_vla.scripts.rollout import request
 from vst_vla.vla.contracts import Policy, unknown_name
@@ -66,7 +67,8 @@ def _lerobot(config: Config) -> GrpcPolicyServer:
 def _policy(config: Config) -> Policy:
     """Raises ValueError for a policy that needs to know the episode, or sits in the evaluator's own workers."""
     policy = make_policy(request(config)).policy
-    if getattr(policy, "reads_moment", False) or hasattr(policy, "insider"):
+    knows = getattr(policy, "reads_moment", False) and not PolicyNeeds.of(policy).history  # a server has the pictures
+    if knows or hasattr(policy, "insider"):
         raise ValueError(f"policy={config['policy']['name']} acts in `vst-vla rollout` only: serve a checkpoint")
     return policy
 

@@ -50,10 +50,11 @@ def spec_of(config: VstVlaConfig, *, features: Mapping[str, Mapping[str, Any]], 
 
 
 def config_of(spec: ModelSpec, *, device: str) -> VstVlaConfig:
-    """LeRobot's settings of a policy that exists. Raises ValueError for one without a state."""
+    """LeRobot's settings of a policy that exists. Raises ValueError for one without a state, or with image history."""
     options = {key: value for key, value in spec.head.items() if key not in {"name", "chunk"}}
     if spec.state is None:
         raise ValueError("the policy has no state, which LeRobot's plug-in passes on: train one with recipe.state=true")
+    _refuse_history(spec)
     return VstVlaConfig(
         device=device,
         push_to_hub=False,
@@ -75,6 +76,7 @@ def config_of(spec: ModelSpec, *, device: str) -> VstVlaConfig:
 
 def require_agreement(config: VstVlaConfig, spec: ModelSpec) -> None:
     """Raises ValueError naming the first setting in which LeRobot's configuration and the checkpoint differ."""
+    _refuse_history(spec)
     pairs = {
         "head": (config.head_config, dict(spec.head)),
         "image_size": (config.image_size, spec.image_size),
@@ -87,6 +89,15 @@ def require_agreement(config: VstVlaConfig, spec: ModelSpec) -> None:
     if missing:
         found = ", ".join(config.image_features) or "none"
         raise ValueError(f"the policy looks at {', '.join(missing)}, found pictures {found}: use --rename_map")
+
+
+def _refuse_history(spec: ModelSpec) -> None:
+    """LeRobot's programs hand over the present observation only."""
+    if spec.history:
+        raise ValueError(
+            f"the policy looks back ({list(spec.history)} control steps), LeRobot's plug-in does not: run it with "
+            "`vst-vla serve`, protocol=lerobot for LeRobot's robots, or train one with recipe.history=null"
+        )
 
 
 def _conventions(

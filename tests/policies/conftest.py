@@ -36,6 +36,7 @@ class CountingPolicy:
     action_spec: ActionSpec = LIBERO_ACTION
     state_spec: StateSpec = LIBERO_STATE
     checkpoint: str = "0123456789ab"
+    history: tuple[int, ...] = ()
     batches: list[list[Observation]] = field(default_factory=list)
 
     def infer(self, observation: Observation) -> dict[str, Array]:

@@ -125,6 +125,22 @@ def test_only_the_newest_and_nothing_twice(counting_policy) -> None:
         robot.close()
 
 
+def test_a_robots_past_pictures_go_by_its_timesteps(counting_policy) -> None:
+    policy = counting_policy(history=(8,))
+    with serving(policy, **SHORT) as (port, _):
+        robot, found = Caller(port).introduce(), []
+        for timestep in (3, 8, 11, 16):
+            robot.send(timestep=timestep, image=np.full((32, 32, 3), timestep, np.uint8))
+            robot.actions()
+            found.append(int(policy.batches[-1][0][f"{IMAGE_KEY}.before8"][0, 0, 0]))
+        assert found == [3, 3, 3, 8]
+        robot.introduce()
+        robot.send(timestep=20, image=np.full((32, 32, 3), 20, np.uint8))
+        robot.actions()
+        assert policy.batches[-1][0][f"{IMAGE_KEY}.before8"][0, 0, 0] == 20, "a client that begins anew"
+        robot.close()
+
+
 def test_an_observation_that_failed_may_be_asked_again(counting_policy) -> None:
     with serving(counting_policy(), **SHORT) as (port, _):
         robot = Caller(port).introduce()
