@@ -15,7 +15,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.hub import fetch_checkpoint
 from vst_vla.vla.packing import PACKED_ATTENTION, register_packed_attention
-from vst_vla.vla.presets import HUB_IDS, NAMES, TINY, tiny_config
+from vst_vla.vla.presets import HUB_IDS, NAMES, PRESETS, preset_config
 from vst_vla.vla.tokenizer import make_tiny_processor
 from vst_vla.vla.vision import SEGMENT_ATTENTION, register_attention
 
@@ -56,19 +56,19 @@ def load_backbone(
     """Loads a backbone.
 
     Args:
-        name_or_folder: `tiny` (random weights), a released checkpoint's name (`presets.HUB_IDS`), or a folder in the
-            released checkpoints' file format.
-        revision: hub commit or tag; ignored for `tiny` and folders.
-        dtype: weight type, or "auto" for the checkpoint's own (float32 for `tiny`).
+        name_or_folder: `tiny` or `small` (random weights), a released checkpoint's name (`presets.HUB_IDS`), or a
+            folder in the released checkpoints' file format.
+        revision: hub commit or tag; ignored for random weights and folders.
+        dtype: weight type, or "auto" for the checkpoint's own (float32 for random weights).
         attention: transformers' attention implementation; "sdpa" also batches the vision tower's small segments.
-        seed: of the tiny preset's weights; the global generator is left as it was.
-        tiny_texts: what the tiny tokenizer is trained on, the built-in corpus when None.
+        seed: of random weights; the global generator is left as it was.
+        tiny_texts: what their tokenizer is trained on, the built-in corpus when None.
 
     Raises:
         ValueError: unknown name, a folder that holds no Qwen2.5-VL checkpoint, or a hub that cannot be reached.
     """
-    if name_or_folder == TINY:
-        return _tiny(attention=attention, dtype=dtype, seed=seed, texts=tiny_texts)
+    if name_or_folder in PRESETS:
+        return _preset(name_or_folder, attention=attention, dtype=dtype, seed=seed, texts=tiny_texts)
     folder = Path(name_or_folder)
     if folder.is_dir():
         check_folder(folder)
@@ -164,16 +164,16 @@ def use_attention(model: Qwen2_5_VLForConditionalGeneration, attention: str) -> 
     model.set_attn_implementation({"text_config": attention, "vision_config": tower})
 
 
-def _tiny(*, attention: str, dtype: str | torch.dtype, seed: int, texts: Iterable[str] | None) -> Backbone:
+def _preset(name: str, *, attention: str, dtype: str | torch.dtype, seed: int, texts: Iterable[str] | None) -> Backbone:
     processor = make_tiny_processor(texts)
-    config = tiny_config(processor.tokenizer)
+    config = preset_config(name, tokenizer=processor.tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(config)
     if dtype != "auto":
         model = model.to(dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype))
     use_attention(model, attention)
-    return Backbone(model=model, processor=processor, name=TINY)
+    return Backbone(model=model, processor=processor, name=name)
 
 
 def _pretrained(folder: Path, *, name: str, revision: str | None, dtype: str | torch.dtype, attention: str) -> Backbone:

@@ -1,10 +1,12 @@
-"""The backbones that have a name: hub addresses of the released checkpoints, and the sizes of the tiny preset."""
+"""The backbones that have a name: hub addresses of the released checkpoints, and the sizes of those made here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig
 
-TINY = "tiny"
 HUB_IDS = {
     "vst-3b-sft": "rayruiyang/VST-3B-SFT",
     "vst-3b-rl": "rayruiyang/VST-3B-RL",
@@ -13,38 +15,64 @@ HUB_IDS = {
     "qwen2.5-vl-3b": "Qwen/Qwen2.5-VL-3B-Instruct",
     "qwen2.5-vl-7b": "Qwen/Qwen2.5-VL-7B-Instruct",
 }
-NAMES = (TINY, *HUB_IDS)
 
 _VISION = {
+    "patch_size": 14,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "window_size": 112,
+}
+_TEXT = {
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+}
+_TINY_VISION = {
     "hidden_size": 128,
     "depth": 4,
     "num_heads": 4,
     "intermediate_size": 384,
     "out_hidden_size": 192,
-    "patch_size": 14,
-    "spatial_merge_size": 2,
-    "temporal_patch_size": 2,
-    "window_size": 112,
     "fullatt_block_indexes": [0, 1, 2, 3],
 }
-_TEXT = {
+_TINY_TEXT = {
     "hidden_size": 192,
     "num_hidden_layers": 4,
     "num_attention_heads": 6,
     "num_key_value_heads": 2,
     "intermediate_size": 512,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6,
     # A head is 32 wide, so 16 rotary frequencies, shared 1 : 1.5 : 1.5 by time, height and width as in the releases.
     "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [4, 6, 6]},
 }
+_SMALL_VISION = {
+    "hidden_size": 512,
+    "depth": 12,
+    "num_heads": 8,
+    "intermediate_size": 1408,
+    "out_hidden_size": 768,
+    "fullatt_block_indexes": list(range(12)),  # a policy's picture is small enough for each patch to see all of it
+}
+_SMALL_TEXT = {
+    "hidden_size": 768,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 4,
+    "intermediate_size": 2304,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [8, 12, 12]},
+}
+PRESETS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "tiny": (_TINY_VISION, _TINY_TEXT),
+    "small": (_SMALL_VISION, _SMALL_TEXT),
+}
+"""Backbones from random weights: sizes of the vision tower and of the language model."""
+NAMES = (*PRESETS, *HUB_IDS)
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
-    """Qwen2.5-VL's architecture at about 3 M parameters, with the token ids of `tokenizer`."""
+def preset_config(name: str, *, tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
+    """Qwen2.5-VL's architecture at about 3 M (`tiny`) or 160 M (`small`) parameters, with the tokenizer's ids."""
+    vision, text = PRESETS[name]
 
-    def token(name: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(name))
+    def token(word: str) -> int:
+        return int(tokenizer.convert_tokens_to_ids(word))
 
     ids = {
         "bos_token_id": None,
@@ -52,8 +80,8 @@ def tiny_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
         "pad_token_id": tokenizer.pad_token_id,
     }
     return Qwen2_5_VLConfig(
-        text_config={**_TEXT, **ids, "vocab_size": _rounded(len(tokenizer)), "tie_word_embeddings": True},
-        vision_config=dict(_VISION),
+        text_config={**_TEXT, **text, **ids, "vocab_size": _rounded(len(tokenizer)), "tie_word_embeddings": True},
+        vision_config={**_VISION, **vision},
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"),
