@@ -56,8 +56,9 @@ def test_it_gives_the_latest_that_is_far_enough_back_or_the_first() -> None:
     memory.clear()
     assert [past_of(memory, step) for step in (5, 10, 15, 20, 25)] == [5, 5, 5, 10, 15]
     assert [past_of(memory, step) for step in (25, 26)] == [15, 15], "an equal step is asked about anew"
-    assert past_of(memory, 3) == 3, "a step back is another episode"
-    assert past_of(memory, 100) == 3
+    assert past_of(memory, 100) == 26
+    fresh = PictureMemory([IMAGE_KEY], history=(8,))
+    assert [past_of(fresh, step) for step in (0, 4, 3, 5)] == [0, 0, 3, 3], "a step back is another episode"
 
 
 def test_several_times_and_no_more_than_is_wanted() -> None:

@@ -125,8 +125,10 @@ def test_present_pictures_are_augmented_as_without_a_history(robot_folder: Path)
 
 
 def test_the_oldest_pictures_come_first() -> None:
-    keys = picture_keys(IMAGE_KEYS, history=(4, 8))
-    sample: dict[str, Any] = {key: np.full((28, 28, 3), 30 * place, np.uint8) for place, key in enumerate(keys)}
+    times = (".before8", ".before4", "")
+    expected = [f"{key}{time}" for time in times for key in IMAGE_KEYS]
+    sample: dict[str, Any] = {key: np.full((28, 28, 3), 30 * place, np.uint8) for place, key in enumerate(expected)}
+    keys = ModelSpec(history=(4, 8)).picture_keys
     batch = Collator(make_tiny_processor(), image_keys=keys, num_slots=1).robot([sample | {TASK_KEY: "go"}])
     brightness = batch["pixel_values"].reshape(6, -1).mean(dim=1)
     assert (brightness.diff() > 0).all(), "each picture is brighter than the one before it"
