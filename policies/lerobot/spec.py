@@ -8,10 +8,9 @@ from typing import Any
 from lerobot.configs import FeatureType, PolicyFeature
 
 from vst_vla.policies.lerobot.configuration_vst_vla import VstVlaConfig
-from vst_vla.vla.contracts import ACTION_KEY, LIBERO_ACTION, LIBERO_STATE, STATE_KEY, ActionSpec, StateSpec
+from vst_vla.vla.contracts import ACTION_KEY, GRIPPER, LIBERO_ACTION, LIBERO_STATE, STATE_KEY, ActionSpec, StateSpec
 from vst_vla.vla.normalize import FeatureStats, NormStats
 from vst_vla.vla.spec import ModelSpec
-from vst_vla.vla.transforms import GRIPPER
 
 Statistics = Mapping[str, Mapping[str, Any]]
 
