@@ -66,8 +66,9 @@ class CropResize:
         changed: Sample = {}
         for key in self.keys:
             height, width = sample[key].shape[:2]
-            side = min(height, width) * self.fraction
-            left, top = ((0.5, 0.5) if rng is None else rng.random(2)) * np.array([width - side, height - side])
+            left, top, side = self.centre(height, width)
+            if rng is not None:
+                left, top = rng.random(2) * np.array([width - side, height - side])
             changed[key] = self._cut(sample[key], left=left, top=top, side=side)
             labels = sample.get(geometry_key(key))
             if labels is not None:
@@ -75,6 +76,11 @@ class CropResize:
                 columns = self._pick(left, side, whole=width, count=labels.shape[1])
                 changed[geometry_key(key)] = labels[rows[:, None], columns]
         return sample | changed
+
+    def centre(self, height: int, width: int) -> tuple[float, float, float]:
+        """The crop of acting, from a picture of that size: left, top and side in pixels."""
+        side = min(height, width) * self.fraction
+        return 0.5 * (width - side), 0.5 * (height - side), side
 
     def _cut(self, picture: Array, *, left: float, top: float, side: float) -> Array:
         if picture.shape[:2] == (self.size, self.size) and side == self.size:
