@@ -92,9 +92,9 @@ def _weights(layer: ExpertLayer, when: torch.Tensor) -> ExpertWeights:
     return ExpertWeights(
         qkv=qkv,
         qkv_bias=qkv_bias,
-        out=layer.out.weight,
+        out=fused([layer.out])[0],
         gate_up=fused([layer.gate, layer.up])[0],
-        down=layer.down.weight,
+        down=fused([layer.down])[0],
         heads=(counts[0], counts[1], width),
         before=_modulations(layer.before.modulate(when)),
         between=_modulations(layer.between.modulate(when)),

@@ -38,12 +38,12 @@ class Patches:
     def __call__(self, pictures: torch.Tensor, view: View) -> torch.Tensor:
         """uint8 (N,S,S,3) -> float32 (N, p, 3*14*14)."""
         unit, merge = self._side, self._merge
-        values = (pictures.permute(0, 3, 1, 2).float() - self._mean) / self._deviation
-        cells = values.unflatten(3, (-1, merge, unit)).unflatten(2, (-1, merge, unit))  # N c row m y column m x
-        tokens = cells.permute(0, 2, 5, 3, 6, 1, 4, 7).flatten(1, 2)  # (N, V, m, m, c, y, x)
+        cells = pictures.unflatten(2, (-1, merge, unit)).unflatten(1, (-1, merge, unit))  # N row m y column m x c
+        tokens = cells.permute(0, 1, 4, 2, 5, 7, 3, 6).flatten(1, 2)  # (N, V, m, m, c, y, x), moved as bytes
         if view.order is not None:
             tokens = tokens[:, view.order]
-        return tokens.flatten(4).flatten(1, 3)
+        values = tokens.float().sub_(self._mean).div_(self._deviation)
+        return values.flatten(4).flatten(1, 3)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

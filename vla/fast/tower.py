@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
-from vst_vla.vla.fast.layers import Attend, LayerWeights, additive, run_layer, signed, vision_weights
+from vst_vla.vla.fast.layers import Attend, LayerWeights, additive, fused, run_layer, signed, vision_weights
 from vst_vla.vla.memory import Rotation
 from vst_vla.vla.vision import Grid, patch_rotation, tower_layout
 
@@ -35,6 +35,8 @@ class Tower:
         self._tower = tower
         self._embed = tower.patch_embed.proj.weight.detach().sum(dim=2).flatten(1)  # (T, 3*14*14)
         self._layers: list[LayerWeights] = [vision_weights(block) for block in tower.blocks]
+        for linear in (tower.merger.mlp[0], tower.merger.mlp[2]):
+            fused([linear])
 
     def look(self, grid: Grid) -> View:
         """The view of pictures of a grid (1, rows, columns) in patches."""
