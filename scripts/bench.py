@@ -22,18 +22,19 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def main(argv: list[str]) -> int:
-    """Measures every row, or `only=NAME`, prints a table and writes the record."""
+    """Measures every row, prints a table and writes the record; with `only=NAME` one row, and no record."""
     config = compose("bench", argv)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = measure(repeats=config["repeats"], only=config["only"])
-    path = Path(config["out"]) / f"bench-{device}.json"
-    command = " ".join(["python -m vst_vla.scripts.bench", *argv]) if argv else "make bench"
-    record = {"command": command, "device": _name(device), "threads": torch.get_num_threads(), "rows": rows}
-    write_json(path, record)
     print(f"{'row':<28}{'measured':>12}{'floor':>12} {'unit':<10}{'x floor':>8}  x faster than")
     for row in rows:
         print(_line(row))
-    print(f"record: {path}")
+    if config["only"] is None:  # a record is of one run
+        path = Path(config["out"]) / f"bench-{device}.json"
+        command = " ".join(["python -m vst_vla.scripts.bench", *argv]) if argv else "make bench"
+        record = {"command": command, "device": _name(device), "threads": torch.get_num_threads(), "rows": rows}
+        write_json(path, record)
+        print(f"record: {path}")
     return 0
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import resource
-import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-import psutil
 import torch
 
 from vst_vla.scripts.bench_rows.acting import Row
 from vst_vla.scripts.bench_rows.shapes import Shape, make_policy, observations
 from vst_vla.scripts.bench_rows.training import training_step
+from vst_vla.scripts.memory import PeakMemory, tree_rss_gib
 from vst_vla.vla.backbone import Backbone, add_lora
 from vst_vla.vla.fast.path import FastPath
 from vst_vla.vla.inference import InferencePipeline
@@ -34,12 +33,13 @@ def memory_row(shape: Shape, *, use: str) -> Row:
 
 def _measure(shape: Shape, use: str) -> tuple[float, float]:
     """Bytes at the highest above those before the network was made, and the floor."""
-    before = 0 if shape.device == "cuda" else psutil.Process().memory_info().rss
-    floor = _act(shape) if use == ACTING else _train(shape, adapters=use == LORA)
-    if shape.device == "cuda":
-        return float(torch.cuda.max_memory_allocated()), floor
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before), floor
+    before = tree_rss_gib()
+    with PeakMemory(every_s=0.01) as watched:
+        floor = _act(shape) if use == ACTING else _train(shape, adapters=use == LORA)
+        if shape.device == "cuda":
+            return float(torch.cuda.max_memory_allocated()), floor
+        time.sleep(0.1)  # for the watch to see the end
+    return (watched.peak_gib - before) * 2**30, floor
 
 
 def _act(shape: Shape) -> float:
