@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -92,6 +93,19 @@ def test_windows_and_cameras_do_not_matter(size: int) -> None:
         torch.testing.assert_close(path.predict(batch), plainly(model, pipeline, batch), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("head", ["parallel", "flow"])
+def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_path(head: str) -> None:
+    batch = [observe(number, task=task) for number, task in enumerate(TASKS)]
+    exact = make_model(head)
+    wanted = plainly(exact, InferencePipeline(exact), batch)
+    model = make_model(head)
+    model.vlm.to(torch.bfloat16)
+    pipeline = InferencePipeline(model)
+    plain = (plainly(model, pipeline, batch) - wanted).abs().max()
+    fast = (FastPath(model, pipeline=pipeline).predict(batch) - wanted).abs().max()
+    assert 0 < fast < 2 * plain
+
+
 def test_a_flow_continues_committed_actions() -> None:
     model = make_model("flow")
     pipeline, path = both(model)
@@ -161,6 +175,38 @@ def test_nothing_in_it_waits_for_the_device(head: str) -> None:
                 forward(inputs)
         else:
             assert forward(inputs).shape == (len(TASKS), 4, 7)
+
+
+class Replayed:
+    """In place of a CUDA graph: the same inputs at the same addresses, run anew."""
+
+    made: ClassVar[list[tuple[int, ...]]] = []
+
+    def __init__(self, forward: Callable[[Inputs], torch.Tensor], like: Inputs, *, device: torch.device) -> None:
+        self._forward, self._fixed = forward, FixedInputs(like, device=device)
+        self.made.append(tuple(like.rows.is_real.shape))
+
+    def __call__(self, given: Inputs) -> torch.Tensor:
+        self._fixed.take(given)
+        return self._forward(self._fixed.inputs)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_way_of_a_gpu_gives_the_same(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it but the capture: raw pictures, filled batches, one graph a shape, none for a head that waits."""
+    model = make_model(head)
+    pipeline, path = both(model)
+    monkeypatch.setattr("vst_vla.vla.fast.path.CapturedForward", Replayed)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(path, "_on_gpu", True)
+    Replayed.made.clear()
+    several = [observe(number, task=task) for number, task in enumerate(TASKS)]
+    for batch in ([observe(0)], several, [observe(7), *several[1:]], [observe(8, task=TASKS[2])], several[::-1]):
+        torch.testing.assert_close(path.predict(batch), plainly(model, pipeline, batch), atol=1e-5, rtol=1e-5)
+    assert model.head is not None
+    assert {rows for rows, _ in Replayed.made} == (set() if model.head.waits else {1, 4})
+    assert len(set(Replayed.made)) == len(Replayed.made), "one a shape, whatever the instructions are"
+    assert all(length % 16 == 0 for _, length in Replayed.made)
 
 
 def test_fixed_inputs_keep_their_place_and_take_rows_when_they_change() -> None:
