@@ -11,10 +11,12 @@ from typing import Any
 import torch
 
 from vst_vla.policies.picture_memory import PictureMemory
-from vst_vla.vla.contracts import MOMENT_KEY, ActionSpec, Array, Moment, Observation, StateSpec
+from vst_vla.vla.contracts import MOMENT_KEY, ActionSpec, Array, Moment, Observation, StateSpec, unknown_name
+from vst_vla.vla.fast.path import FastPath
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
 
+DTYPES = ("auto", "float32", "bfloat16")
 HASHED_FILES = ("*.safetensors", "config.json", "norm_stats.json", "vst_vla.json", "action_tokenizer/*.json")
 
 
@@ -33,10 +35,11 @@ class VLAPolicy:
         device: a torch device, or "auto" for the GPU where there is one.
         replan: actions kept of every predicted chunk, None for all.
         head: options of the head to change for acting, such as {"steps": 4} of `flow`.
+        dtype: one of `DTYPES`, of the backbone's weights; "auto" for the checkpoint's own.
 
     Raises:
-        ValueError: for a folder that holds no policy, a `replan` outside the chunk, a device that is not there, or a
-            head that is not the checkpoint's.
+        ValueError: for a folder that holds no policy, a `replan` outside the chunk, a device that is not there or too
+            small, another `dtype`, or a head that is not the checkpoint's.
     """
 
     def __init__(
@@ -46,8 +49,11 @@ class VLAPolicy:
         device: str = "auto",
         replan: int | None = None,
         head: Mapping[str, Any] | None = None,
+        dtype: str = "auto",
     ) -> None:
-        model = VLAModel.load(folder, device=choose_device(device), head=head)
+        if dtype not in DTYPES:
+            raise unknown_name("policy.dtype", dtype, DTYPES)
+        model = VLAModel.load(folder, device=choose_device(device), head=head, dtype=dtype)
         assert model.spec is not None  # load refuses a folder without one
         if replan is not None and not 1 <= replan <= model.spec.chunk:
             raise ValueError(
@@ -61,8 +67,8 @@ class VLAPolicy:
         self._memories = defaultdict[int, PictureMemory](self._new_memory)  # by slot
         self.chunk: int = replan or model.spec.chunk
         self.checkpoint = checkpoint_hash(Path(folder))
-        self._model = model
         self._pipeline = InferencePipeline(model)
+        self._path = FastPath(model, pipeline=self._pipeline)
         self.inpaints = self._pipeline.inpaints
 
     def infer(self, observation: Observation) -> dict[str, Array]:
@@ -75,9 +81,7 @@ class VLAPolicy:
         Raises:
             ValueError: for an observation that lacks what the model looks at, or commits a head that cannot continue.
         """
-        batch = self._pipeline.inputs([self._with_history(observation) for observation in observations])
-        with torch.inference_mode("begin" not in batch):  # a given beginning is met by gradients
-            predicted = self._model.predict(batch)
+        predicted = self._path.predict([self._with_history(observation) for observation in observations])
         return [{"actions": chunk[: self.chunk]} for chunk in self._pipeline.actions(predicted)]
 
     def reset(self) -> None:

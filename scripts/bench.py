@@ -1,147 +1,58 @@
 """`make bench`: what this machine can do, and what the learner does on it; writes docs/results/bench-<device>.json.
 
-Tiny shape, random weights, made-up pictures: no simulator, no network. Medians over repeated runs after a warm-up.
+Every row has what was measured, the floor that follows from the machine's own rates (docs/performance.md), and their
+ratio; a fast path is compared with the plain one before it is timed, and timed in turns with it. Random weights,
+made-up pictures: no simulator, no network. A row that the machine cannot measure says pending.
 """
 
 from __future__ import annotations
 
-import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from vst_vla.scripts.bench_rows.table import measure
 from vst_vla.scripts.config import compose
-from vst_vla.vla.backbone import load_backbone
-from vst_vla.vla.contracts import (
-    ACTION_KEY,
-    IMAGE_KEYS,
-    LIBERO_ACTION,
-    LIBERO_STATE,
-    STATE_KEY,
-    TASK_KEY,
-    Observation,
-    unknown_name,
-)
+from vst_vla.scripts.exit_status import exit_status
 from vst_vla.vla.files import write_json
-from vst_vla.vla.inference import InferencePipeline
-from vst_vla.vla.model import VLAModel
-from vst_vla.vla.normalize import FeatureStats, NormStats
-from vst_vla.vla.spec import ModelSpec
 
-Row = dict[str, Any]
-CHUNK = 8
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def main(argv: list[str]) -> int:
-    """Runs every row (or `only=NAME`), prints a table and writes the record."""
+    """Measures every row, prints a table and writes the record; with `only=NAME` one row, and no record."""
     config = compose("bench", argv)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = measure(device, repeats=config["repeats"], only=config["only"])
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    path = Path(config["out"]) / f"bench-{device}.json"
-    record = {"command": "make bench", "device": name, "threads": torch.get_num_threads(), "rows": rows}
-    write_json(path, record)
+    rows = measure(repeats=config["repeats"], only=config["only"])
+    print(f"{'row':<28}{'measured':>12}{'floor':>12} {'unit':<10}{'x floor':>8}  x faster than")
     for row in rows:
-        print(f"{row['name']:<28} {row['median']:>10.3f} {row['unit']}")
-    print(f"record: {path}")
+        print(_line(row))
+    if config["only"] is None:  # a record is of one run
+        path = Path(config["out"]) / f"bench-{device}.json"
+        command = " ".join(["python -m vst_vla.scripts.bench", *argv]) if argv else "make bench"
+        record = {"command": command, "device": _name(device), "threads": torch.get_num_threads(), "rows": rows}
+        write_json(path, record)
+        print(f"record: {path}")
     return 0
 
 
-def measure(device: str, *, repeats: int, only: str | None) -> list[Row]:
-    """All rows, or the one named. Raises ValueError for an unknown name."""
-    made = _policy(device)
-    table: dict[str, Callable[[], Row]] = {
-        "matrix_rate_fp32": lambda: _matrix_rate(device, repeats=repeats),
-        "copy_bandwidth": lambda: _copy_bandwidth(device, repeats=repeats),
-        "policy_latency_batch_1": lambda: _latency(made, batch=1, repeats=repeats),
-        "policy_latency_batch_8": lambda: _latency(made, batch=8, repeats=repeats),
-        "policy_training_step_24": lambda: _training_step(made, rows=24, repeats=max(3, repeats // 10)),
-    }
-    if only is not None and only not in table:
-        raise unknown_name("bench row", only, table)
-    return [{"name": name} | run() for name, run in table.items() if only in (None, name)]
+def _line(row: dict[str, Any]) -> str:
+    if "pending" in row:
+        return f"{row['name']:<28}{'pending':>12}  {row['pending']}"
+    floor, ratio = (f"{row[key]:.3g}" if key in row else "" for key in ("floor", "ratio"))
+    beside = ", ".join(f"{name} {other['times']:.1f}" for name, other in row.get("beside", {}).items())
+    return f"{row['name']:<28}{row['median']:>12.3f}{floor:>12} {row['unit']:<10}{ratio:>8}  {beside}".rstrip()
 
 
-def _timed(run: Callable[[], object], *, repeats: int) -> list[float]:
-    """Seconds of each run, after two that do not count."""
-    seconds = []
-    for number in range(repeats + 2):
-        start = time.perf_counter()
-        run()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        if number >= 2:
-            seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def _row(seconds: list[float], *, unit: str, scale: Callable[[float], float]) -> Row:
-    values = sorted(scale(s) for s in seconds)
-    return {"median": statistics.median(values), "min": values[0], "max": values[-1], "unit": unit, "runs": len(values)}
-
-
-def _matrix_rate(device: str, *, repeats: int) -> Row:
-    a = torch.randn(1024, 1024, device=device)
-    seconds = _timed(lambda: a @ a, repeats=repeats)
-    return _row(seconds, unit="GFLOP/s", scale=lambda s: 2 * 1024**3 / s / 1e9)
-
-
-def _copy_bandwidth(device: str, *, repeats: int) -> Row:
-    source = torch.ones(64 * 2**20 // 4, device=device)
-    target = torch.empty_like(source)
-    seconds = _timed(lambda: target.copy_(source), repeats=repeats)
-    return _row(seconds, unit="GB/s", scale=lambda s: 2 * source.nbytes / s / 1e9)
-
-
-def _latency(model: VLAModel, *, batch: int, repeats: int) -> Row:
-    """Pictures in host memory to actions in host memory."""
-    pipeline, observations = InferencePipeline(model), [_observation(i) for i in range(batch)]
-
-    def act() -> None:
-        with torch.inference_mode():
-            pipeline.actions(model.predict(pipeline.inputs(observations)))
-
-    return _row(_timed(act, repeats=repeats), unit="ms", scale=lambda s: s * 1e3)
-
-
-def _training_step(model: VLAModel, *, rows: int, repeats: int) -> Row:
-    batch = InferencePipeline(model).inputs([_observation(i) for i in range(rows)])
-    batch = {key: value.to(model.device) for key, value in batch.items()}
-    chunk = (rows, CHUNK, LIBERO_ACTION.dim)
-    batch |= {"actions": torch.zeros(chunk, device=model.device)}
-    batch |= {"action_is_pad": torch.zeros(chunk[:2], dtype=torch.bool, device=model.device)}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-
-    def step() -> None:
-        model(**batch)["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return _row(_timed(step, repeats=repeats), unit="ms", scale=lambda s: s * 1e3)
-
-
-def _policy(device: str) -> VLAModel:
-    def feature(dim: int) -> FeatureStats:
-        zero, one = (0.0,) * dim, (1.0,) * dim
-        return FeatureStats(mean=zero, std=one, min=(-1.0,) * dim, max=one, q01=(-1.0,) * dim, q99=one)
-
-    stats = NormStats({ACTION_KEY: feature(LIBERO_ACTION.dim), STATE_KEY: feature(LIBERO_STATE.dim)})
-    spec = ModelSpec(head={"name": "parallel", "chunk": CHUNK}, crop=0.94)
-    return VLAModel(load_backbone("tiny"), spec=spec, norm_stats=stats).to(torch.device(device))
-
-
-def _observation(seed: int) -> Observation:
-    rng = np.random.default_rng(seed)
-    pictures = {key: rng.integers(0, 256, (128, 128, 3), dtype=np.uint8) for key in IMAGE_KEYS}
-    state = rng.normal(size=LIBERO_STATE.dim).astype(np.float32)
-    return {**pictures, STATE_KEY: state, TASK_KEY: "pick up the milk and place it in the basket"}
+def _name(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else "unknown"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status("bench", lambda: main(sys.argv[1:])))

@@ -138,7 +138,15 @@ def request(config: Config, *, replan: int | None = None) -> Request:
 def sanity_config(config: Config, name: str, *, chunk: int) -> Config:
     """The run again with another policy, which executes as many actions a chunk as the one it is compared with."""
     return config | {
-        "policy": {"device": "auto", "head": None, **config["policy"], "name": name, "chunk": chunk, "replan": chunk}
+        "policy": {
+            "device": "auto",
+            "dtype": "auto",
+            "head": None,
+            **config["policy"],
+            "name": name,
+            "chunk": chunk,
+            "replan": chunk,
+        }
     }
 
 

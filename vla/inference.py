@@ -12,8 +12,9 @@ import torch
 
 from vst_vla.vla.contracts import COMMITTED_KEY, STATE_KEY, TASK_KEY, Array, Observation
 from vst_vla.vla.data.collate import Batch, Collator
+from vst_vla.vla.heads.euler import Beginning
 from vst_vla.vla.model import VLAModel
-from vst_vla.vla.transforms import action_normalizer, apply, build_transforms
+from vst_vla.vla.transforms import CropResize, Sample, action_normalizer, apply, build_transforms
 
 
 class InferencePipeline:
@@ -21,6 +22,12 @@ class InferencePipeline:
 
     Args:
         model: a policy as `VLAModel.load` returns it.
+
+    Attributes:
+        spec: of the policy.
+        collator: makes its batches.
+        crop: what is done to pictures first.
+        inpaints: whether chunks can continue committed actions.
     """
 
     def __init__(self, model: VLAModel) -> None:
@@ -32,7 +39,8 @@ class InferencePipeline:
         self._actions = action_normalizer(model.spec, stats=model.norm_stats)
         self.inpaints = model.head.inpaints
         slots = int(model.head.num_slots)
-        self._collator = Collator(model.processor, image_keys=model.spec.picture_keys, num_slots=slots)
+        self.collator = Collator(model.processor, image_keys=model.spec.picture_keys, num_slots=slots)
+        (self.crop,) = (transform for transform in self._transforms if isinstance(transform, CropResize))
 
     def inputs(self, observations: Sequence[Observation]) -> Batch:
         """B observations -> a robot batch.
@@ -40,20 +48,25 @@ class InferencePipeline:
         Raises:
             ValueError: for an observation that lacks a key or has a picture or state of another form.
         """
+        self.check(observations)
+        batch = self.collator.robot(self.samples(observations))
+        begin = self.beginnings(observations)
+        return batch if begin is None else batch | {"begin": begin.actions, "begin_given": begin.given}
+
+    def check(self, observations: Sequence[Observation]) -> None:
+        """Raises ValueError for an observation that lacks a key or has a picture or state of another form."""
         for observation in observations:
             self._check(observation)
-        batch = self._collator.robot([apply(self._transforms, observation) for observation in observations])
-        if any(COMMITTED_KEY in observation for observation in observations):
-            batch |= self._beginnings(observations)
-        return batch
 
-    def actions(self, normalised: torch.Tensor) -> list[Array]:
-        """(B,C,A) normalised -> B chunks (C,A) float32 in physical units, inside the action spec's range."""
-        physical = self._actions.denormalize(normalised.float().cpu()).numpy()
-        return [self.spec.action.clip(chunk) for chunk in physical]
+    def samples(self, observations: Sequence[Observation], *, crop: bool = True) -> list[Sample]:
+        """Transformed observations; without `crop`, with their pictures as they came."""
+        transforms = self._transforms if crop else [t for t in self._transforms if t is not self.crop]
+        return [apply(transforms, observation) for observation in observations]
 
-    def _beginnings(self, observations: Sequence[Observation]) -> Batch:
-        """The committed actions, normalised: begin (B,C,A) and which of them are given, begin_given (B,C)."""
+    def beginnings(self, observations: Sequence[Observation]) -> Beginning | None:
+        """The committed actions, normalised (B,C,A), and which of them are given; None where nobody commits to any."""
+        if not any(COMMITTED_KEY in observation for observation in observations):
+            return None
         shape = (len(observations), self.spec.chunk)
         begin = torch.zeros(*shape, self.spec.action.dim)
         given = torch.zeros(shape, dtype=torch.bool)
@@ -62,7 +75,12 @@ class InferencePipeline:
             if len(committed):
                 begin[row, : len(committed)] = torch.from_numpy(self._actions.normalize(committed))
                 given[row, : len(committed)] = True
-        return {"begin": begin, "begin_given": given}
+        return Beginning(actions=begin, given=given)
+
+    def actions(self, normalised: torch.Tensor) -> list[Array]:
+        """(B,C,A) normalised -> B chunks (C,A) float32 in physical units, inside the action spec's range."""
+        physical = self._actions.denormalize(normalised.float().cpu()).numpy()
+        return [self.spec.action.clip(chunk) for chunk in physical]
 
     def _check(self, observation: Observation) -> None:
         wanted = [*self.spec.picture_keys, TASK_KEY, *([STATE_KEY] if self.spec.state else [])]

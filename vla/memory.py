@@ -50,12 +50,12 @@ def read_memory(
     with recorded([layer.self_attn.k_proj for layer in model.layers]) as keys:  # noqa: SIM117 - two lists
         with recorded([layer.self_attn.v_proj for layer in model.layers]) as values:
             model(inputs_embeds=embeds, position_ids=positions, use_cache=False)
-    rotation = _rotation(model, embeds, positions)
+    rotation = text_rotation(model, embeds, positions)
     return Memory(
         keys=tuple(rotate(_split(model, key), rotation) for key in keys),
         values=tuple(_split(model, value) for value in values),
         is_real=is_real,
-        rotation=_rotation(model, embeds, positions_after),
+        rotation=text_rotation(model, embeds, positions_after),
     )
 
 
@@ -64,6 +64,16 @@ def rotate(heads: torch.Tensor, rotation: Rotation) -> torch.Tensor:
     cos, sin = rotation
     turned: torch.Tensor = heads * cos + rotate_half(heads) * sin
     return turned
+
+
+def text_rotation(model: Qwen2_5_VLTextModel, like: torch.Tensor, positions: torch.Tensor) -> Rotation:
+    """Tables (B,1,n,d) for positions (3,B,n): time, height and width each turn their own share of the frequencies."""
+    shares = list(model.config.rope_parameters["mrope_section"]) * 2
+    tables = []
+    for table in model.rotary_emb(like, positions):  # (3,B,n,d)
+        parts = [part[axis % 3] for axis, part in enumerate(table.split(shares, dim=-1))]
+        tables.append(torch.cat(parts, dim=-1)[:, None])
+    return tables[0], tables[1]
 
 
 @contextmanager
@@ -81,13 +91,3 @@ def recorded(modules: list[nn.Module]) -> Iterator[list[torch.Tensor]]:
 def _split(model: Qwen2_5_VLTextModel, projected: torch.Tensor) -> torch.Tensor:
     """(B,L,h*d) -> (B,h,L,d)."""
     return projected.unflatten(-1, (model.config.num_key_value_heads, -1)).transpose(1, 2)
-
-
-def _rotation(model: Qwen2_5_VLTextModel, like: torch.Tensor, positions: torch.Tensor) -> Rotation:
-    """M-RoPE: time, height and width each turn their own share of a head's frequencies."""
-    shares = list(model.config.rope_parameters["mrope_section"]) * 2
-    tables = []
-    for table in model.rotary_emb(like, positions):  # (3,B,n,d)
-        parts = [part[axis % 3] for axis, part in enumerate(table.split(shares, dim=-1))]
-        tables.append(torch.cat(parts, dim=-1)[:, None])
-    return tables[0], tables[1]

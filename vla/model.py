@@ -40,6 +40,7 @@ from vst_vla.vla.heads.euler import Beginning, Inpainting
 from vst_vla.vla.normalize import NormStats
 from vst_vla.vla.prompt import IGNORED, MESSAGE_END
 from vst_vla.vla.reading import Precision, PromptReader
+from vst_vla.vla.room import require_room
 from vst_vla.vla.spec import ModelSpec
 from vst_vla.vla.vision import encode_images, rope_positions
 
@@ -204,8 +205,8 @@ class VLAModel(nn.Module):
             head: options of the head to change for acting, such as {"steps": 4} of `flow`.
 
         Raises:
-            ValueError: no such folder, a backbone without a head, statistics or head weights that do not fit, or
-                another head or an option that training has fixed.
+            ValueError: no such folder, a backbone without a head, statistics or head weights that do not fit, another
+                head or an option that training has fixed, or a GPU without the memory.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -220,6 +221,7 @@ class VLAModel(nn.Module):
         model = cls(load_backbone(str(folder), dtype=dtype, attention=attention), spec=spec, norm_stats=stats)
         model._load_own_weights(folder / HEAD_FILE)
         model._require_head().load_files(folder)
+        require_room(model, device=torch.device(device))
         model.to(device).eval()
         return model
 

@@ -66,16 +66,22 @@ class CropResize:
         """Cropped and resized; the given sample is left as it is."""
         changed: Sample = {}
         for key in self.keys:
-            place = np.full(2, 0.5) if rng is None else rng.random(2)
+            place = None if rng is None else rng.random(2)
             for seen in keys_over_time(key, history=self.history):
                 changed |= self._crop(sample, seen, place=place)
         return sample | changed
 
-    def _crop(self, sample: Sample, key: str, *, place: Array) -> Sample:
-        """One picture's crop and its labels'; `place` (2,) is where it lies, from 0 (left, top) to 1."""
-        height, width = sample[key].shape[:2]
+    def centre(self, height: int, width: int) -> tuple[float, float, float]:
+        """The crop of acting, from a picture of that size: left, top and side in pixels."""
         side = min(height, width) * self.fraction
-        left, top = place * np.array([width - side, height - side])
+        return 0.5 * (width - side), 0.5 * (height - side), side
+
+    def _crop(self, sample: Sample, key: str, *, place: Array | None) -> Sample:
+        """One picture's crop and its labels'; `place` (2,) is where it lies, from 0 (left, top) to 1, None its centre."""
+        height, width = sample[key].shape[:2]
+        left, top, side = self.centre(height, width)
+        if place is not None:
+            left, top = place * np.array([width - side, height - side])
         cropped = {key: self._cut(sample[key], left=left, top=top, side=side)}
         labels = sample.get(geometry_key(key))
         if labels is not None:

@@ -77,19 +77,32 @@ def encode_images(
     tower: Qwen2_5_VisionTransformerPretrainedModel, pixel_values: torch.Tensor, *, grids: tuple[Grid, ...]
 ) -> torch.Tensor:
     """Patches (P, 3*2*14*14) of N images -> visual tokens (V,D), in image order."""
-    layout = vision_layout(
-        grids, merge=tower.spatial_merge_size, window=_window(tower), device=str(pixel_values.device)
-    )
+    layout = tower_layout(tower, grids, device=str(pixel_values.device))
     projection = tower.patch_embed.proj.weight
     hidden = F.linear(pixel_values.to(projection.dtype), projection.flatten(1))
     hidden = _reorder(hidden, layout.window_order, unit=tower.spatial_merge_unit)
-    rotary = (layout.patch_positions[..., None] * tower.rotary_pos_emb.inv_freq).flatten(1).repeat(1, 2)
-    rotary_pair = (rotary.cos(), rotary.sin())
+    rotation = patch_rotation(tower, layout)
     for index, block in enumerate(tower.blocks):
         segments = layout.images if index in tower.fullatt_block_indexes else layout.windows
-        hidden = block(hidden, position_embeddings=rotary_pair, **_attention_arguments(tower, segments, hidden))
+        hidden = block(hidden, position_embeddings=rotation, **_attention_arguments(tower, segments, hidden))
     merged = tower.merger(hidden)
     return merged if layout.window_order is None else merged[torch.argsort(layout.window_order)]
+
+
+def tower_layout(
+    tower: Qwen2_5_VisionTransformerPretrainedModel, grids: tuple[Grid, ...], *, device: str
+) -> VisionLayout:
+    """The layout of images with grids (t,h,w) in patches, for this tower's windows."""
+    window = int(tower.window_size) // int(tower.spatial_merge_size) // int(tower.patch_size)
+    return vision_layout(grids, merge=tower.spatial_merge_size, window=window, device=device)
+
+
+def patch_rotation(
+    tower: Qwen2_5_VisionTransformerPretrainedModel, layout: VisionLayout
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine (P,d) by which each patch's queries and keys are turned, in float32."""
+    angles = (layout.patch_positions[..., None] * tower.rotary_pos_emb.inv_freq).flatten(1).repeat(1, 2)
+    return angles.cos(), angles.sin()
 
 
 @lru_cache(maxsize=32)
@@ -146,10 +159,6 @@ def _attention_arguments(
     lengths = (len(hidden),) if ours else segments.lengths
     bounds = torch.tensor([0, *lengths], device=hidden.device).cumsum(0, dtype=torch.int32)
     return {"cu_seqlens": bounds, "segments": segments} if ours else {"cu_seqlens": bounds}
-
-
-def _window(tower: Qwen2_5_VisionTransformerPretrainedModel) -> int:
-    return int(tower.window_size) // int(tower.spatial_merge_size) // int(tower.patch_size)
 
 
 def _reorder(patches: torch.Tensor, order: torch.Tensor | None, *, unit: int) -> torch.Tensor:

@@ -101,6 +101,11 @@ def test_replan_keeps_the_first_actions(folder: Path, policy: VLAPolicy) -> None
     assert np.allclose(short.infer(observe(0))["actions"], policy.infer(observe(0))["actions"][:3])
 
 
+def test_half_the_memory_gives_about_the_same(folder: Path, policy: VLAPolicy) -> None:
+    exact, rounded = (made.infer(observe(0))["actions"] for made in (policy, VLAPolicy(folder, dtype="bfloat16")))
+    assert 0 < np.abs(exact - rounded).max() < 0.05
+
+
 def test_conventions_and_hash_come_from_the_folder(folder: Path, policy: VLAPolicy, tmp_path: Path) -> None:
     assert (policy.action_spec, policy.state_spec, policy.chunk) == (LIBERO_ACTION, LIBERO_STATE, 8)
     copy = tmp_path / "copy"
@@ -132,6 +137,8 @@ def test_bad_folders_devices_and_replan(folder: Path, tmp_path: Path) -> None:
         VLAPolicy(broken)
     with pytest.raises(ValueError, match="replan is 9, expected 1 to 8"):
         VLAPolicy(folder, device="cpu", replan=9)
+    with pytest.raises(ValueError, match=r"unknown policy\.dtype 'bfloat8': did you mean 'bfloat16'"):
+        VLAPolicy(folder, device="cpu", dtype="bfloat8")
     with pytest.raises(ValueError, match="unknown device 'gpuu': expected auto, cpu"):
         choose_device("gpuu")
     with pytest.raises(ValueError, match="no device 'cuda:99' here"):

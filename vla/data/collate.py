@@ -30,6 +30,9 @@ class Collator:
         image_keys: the policy's pictures in prompt order (`ModelSpec.picture_keys`); none for questions alone.
         num_slots: how many tokens the action head asks for at the end of a robot prompt.
         max_tokens: longest row; a longer question is an error naming it.
+
+    Attributes:
+        merge: patches of a visual token.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Collator:
         self.image_keys = tuple(image_keys)
         self.num_slots = num_slots
         self.max_tokens = max_tokens
-        self._merge = int(processor.image_processor.merge_size) ** 2
+        self.merge = int(processor.image_processor.merge_size) ** 2
         self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
 
     def robot(self, samples: Sequence[dict[str, Any]]) -> Batch:
@@ -52,9 +55,7 @@ class Collator:
         pictures = [sample[key] for sample in samples for key in self.image_keys]
         batch, counts = self._pictures(pictures)
         per_row = np.reshape(counts, (len(samples), -1))
-        rows = [self._robot_prompt(s[TASK_KEY], tuple(c)) for s, c in zip(samples, per_row.tolist(), strict=True)]
-        padded, slots = self._pad(rows, num_slots=self.num_slots)
-        batch |= padded | {"slot_mask": slots}
+        batch |= self.prompts([sample[TASK_KEY] for sample in samples], counts=per_row.tolist())
         if STATE_KEY in samples[0]:
             batch["state"] = torch.from_numpy(np.stack([sample[STATE_KEY] for sample in samples]))
         if geometry_key(self.image_keys[0]) in samples[0]:
@@ -64,6 +65,12 @@ class Collator:
             batch["actions"] = torch.from_numpy(np.stack([sample[ACTION_KEY] for sample in samples]))
             batch["action_is_pad"] = torch.from_numpy(np.stack([sample[ACTION_IS_PAD_KEY] for sample in samples]))
         return batch
+
+    def prompts(self, tasks: Sequence[str], *, counts: Sequence[Sequence[int]]) -> Batch:
+        """The part of a robot batch that is text, (B,L), for B tasks whose pictures have so many visual tokens each."""
+        rows = [self._robot_prompt(task, tuple(count)) for task, count in zip(tasks, counts, strict=True)]
+        padded, slots = self._pad(rows, num_slots=self.num_slots)
+        return padded | {"slot_mask": slots}
 
     def questions(self, records: Sequence[dict[str, Any]]) -> Batch:
         """Spatial records, their pictures as arrays of the final size -> batch with labels on the answers.
@@ -93,7 +100,7 @@ class Collator:
     def count_tokens(self, outline: dict[str, Any]) -> int:
         """Length of a record whose pictures are given by their sizes (H, W), see `QuestionRows.outline`."""
         side = int(self.processor.image_processor.patch_size)
-        counts = [(height // side) * (width // side) // self._merge for height, width in outline["images"]]
+        counts = [(height // side) * (width // side) // self.merge for height, width in outline["images"]]
         return len(self._encode(outline, counts).input_ids)
 
     def _encode_records(self, records: Sequence[dict[str, Any]]) -> tuple[Batch, list[Encoded]]:
@@ -120,7 +127,7 @@ class Collator:
             return {}, []
         images = [torch.tensor(p).permute(2, 0, 1) for p in pictures]
         made = self.processor.image_processor(images, do_resize=False, return_tensors="pt")
-        counts = (made["image_grid_thw"].prod(dim=1) // self._merge).tolist()
+        counts = (made["image_grid_thw"].prod(dim=1) // self.merge).tolist()
         return {"pixel_values": made["pixel_values"], "image_grid_thw": made["image_grid_thw"]}, counts
 
     def _pad(self, rows: Sequence[Encoded], *, num_slots: int) -> tuple[Batch, torch.Tensor]:

@@ -25,7 +25,7 @@ from vst_vla.vla.memory import Memory
 from vst_vla.vla.prompt import IGNORED
 
 
-class Prompts(Protocol):
+class ActingPrompts(Protocol):
     """A batch of B prompts that the backbone can read. `slots` are embeddings (B,K,D), None for a head without any."""
 
     @property
@@ -46,10 +46,6 @@ class Prompts(Protocol):
         """Every layer's keys and values, and the rotation of `num_after` positions behind each prompt."""
         ...
 
-    def score(self, slots: torch.Tensor | None, *, ids: torch.Tensor) -> torch.Tensor:
-        """Logits (B,T,V) of each of the tokens `ids` (B,T) behind the prompts, given those before it."""
-        ...
-
     def write(
         self, slots: torch.Tensor | None, *, num_tokens: int, allowed: torch.Tensor, end: int | None = None
     ) -> torch.Tensor:
@@ -57,6 +53,14 @@ class Prompts(Protocol):
 
         With `end`, one of the allowed ids, writing stops once every row has it; what a row has behind it is arbitrary.
         """
+        ...
+
+
+class Prompts(ActingPrompts, Protocol):
+    """What a loss needs beside."""
+
+    def score(self, slots: torch.Tensor | None, *, ids: torch.Tensor) -> torch.Tensor:
+        """Logits (B,T,V) of each of the tokens `ids` (B,T) behind the prompts, given those before it."""
         ...
 
 
@@ -81,6 +85,8 @@ class ActionHead(nn.Module):
     """Options that may differ from training when acting: they change no weight's shape or meaning."""
     inpaints: bool = False
     """Whether `predict` takes a `begin` (`heads/euler.py`) that its chunks continue."""
+    waits: bool = False
+    """Whether `predict` looks at what the device has computed before it goes on."""
     new_tokens: tuple[str, ...] = ()
     """Words that the head adds to the backbone's vocabulary, in the order of their ids."""
 
@@ -96,7 +102,7 @@ class ActionHead(nn.Module):
         """{"loss": scalar, detached scalars to log} from actions (B,C,A) and padding (B,C) bool."""
         raise NotImplementedError
 
-    def predict(self, prompts: Prompts) -> torch.Tensor:
+    def predict(self, prompts: ActingPrompts) -> torch.Tensor:
         """Normalised action chunk (B,C,A) float32."""
         raise NotImplementedError
 

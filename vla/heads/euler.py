@@ -16,7 +16,7 @@ from typing import Protocol
 
 import torch
 
-from vst_vla.vla.heads.base import Prompts
+from vst_vla.vla.heads.base import ActingPrompts
 
 MOST_GUIDANCE = 5.0
 """The paper's beta, at most which the correction is multiplied with."""
@@ -32,11 +32,15 @@ class Beginning:
     actions: torch.Tensor
     given: torch.Tensor
 
+    def to(self, device: torch.device) -> Beginning:
+        """The same on another device."""
+        return Beginning(actions=self.actions.to(device), given=self.given.to(device))
+
 
 class Inpainting(Protocol):
     """A head whose chunks can continue a beginning: `inpaints` is true."""
 
-    def predict(self, prompts: Prompts, *, begin: Beginning | None = None) -> torch.Tensor:
+    def predict(self, prompts: ActingPrompts, *, begin: Beginning | None = None) -> torch.Tensor:
         """Normalised actions (B,C,A)."""
         ...
 

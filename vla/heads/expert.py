@@ -35,7 +35,7 @@ class Expert(nn.Module):
     def forward(self, tokens: torch.Tensor, *, time: torch.Tensor, memory: Memory) -> torch.Tensor:
         """Tokens (B,R,n,W) at times (B,R) in [0, 1] -> (B,R,n,W); `memory.rotation` is of n positions."""
         draws, count = tokens.shape[1:3]
-        when = self.time(_sines(time, width=self.width))[:, :, None]  # (B,R,1,W)
+        when = self.time(sines(time, width=self.width))[:, :, None]  # (B,R,1,W)
         rotation = tuple(table.repeat(1, 1, draws, 1) for table in memory.rotation)
         mask = _visible(memory, draws=draws, count=count)
         for layer, keys, values in zip(self.layers, memory.keys, memory.values, strict=True):
@@ -109,7 +109,7 @@ class AdaptiveNorm(nn.Module):
         return F.rms_norm(tokens, tokens.shape[-1:]) * (1 + scale) + shift, 1 + gain
 
 
-def _sines(time: torch.Tensor, *, width: int) -> torch.Tensor:
+def sines(time: torch.Tensor, *, width: int) -> torch.Tensor:
     """Times (B,R) as sines and cosines (B,R,W) of periods between `MIN_PERIOD` and `MAX_PERIOD`."""
     shares = torch.linspace(0, 1, width // 2, device=time.device)
     periods = MIN_PERIOD * (MAX_PERIOD / MIN_PERIOD) ** shares

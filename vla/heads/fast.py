@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from vst_vla.vla.contracts import Array
-from vst_vla.vla.heads.base import ActionHead, Prompts, Sizes, state_slot, token_loss
+from vst_vla.vla.heads.base import ActingPrompts, ActionHead, Prompts, Sizes, state_slot, token_loss
 from vst_vla.vla.heads.fast_codec import FastCodec
 from vst_vla.vla.prompt import IGNORED
 
@@ -35,6 +35,7 @@ class FastHead(ActionHead):
     """
 
     name = "fast"
+    waits = True
 
     ids: torch.Tensor  # of the words, in the model's vocabulary
 
@@ -78,7 +79,7 @@ class FastHead(ActionHead):
         targets = ids.masked_fill(is_after_end, IGNORED)
         return token_loss(prompts.score(self._slots(prompts), ids=ids), targets=targets)
 
-    def predict(self, prompts: Prompts) -> torch.Tensor:
+    def predict(self, prompts: ActingPrompts) -> torch.Tensor:
         """Normalised actions (B,C,A)."""
         allowed = torch.cat([self.ids[: self._codec.num_words], self.ids.new_tensor([self._end])])
         longest = 2 * self.chunk * self.action_dim  # bytes of its characters
@@ -107,5 +108,5 @@ class FastHead(ActionHead):
             )
         return codec
 
-    def _slots(self, prompts: Prompts) -> torch.Tensor | None:
+    def _slots(self, prompts: ActingPrompts) -> torch.Tensor | None:
         return None if self.slot is None else self.slot(prompts.state)

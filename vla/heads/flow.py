@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from vst_vla.vla.contracts import Array, unknown_name
-from vst_vla.vla.heads.base import ActionHead, Prompts, Sizes, build, masked_mean, state_slot
+from vst_vla.vla.heads.base import ActingPrompts, ActionHead, Prompts, Sizes, build, masked_mean, state_slot
 from vst_vla.vla.heads.euler import Beginning, integrate
 from vst_vla.vla.heads.expert import Expert
 from vst_vla.vla.heads.fast import FastHead
@@ -88,7 +88,7 @@ class FlowHead(ActionHead):
         time = MIN_TIME + (1 - MIN_TIME) * torch.rand(noise.shape[:2], device=actions.device) ** TIME_POWER
         target = noise - actions[:, None]
         noisy = noise - (1 - time[..., None, None]) * target
-        velocity = self._velocity(noisy, time=time, state=prompts.state, memory=self._memory(prompts))
+        velocity = self._velocity(noisy, time=time, state=prompts.state, memory=self.remember(prompts))
         error = (velocity - target).square().flatten(1, 2)
         loss = masked_mean(error, action_is_pad=action_is_pad.repeat(1, self.draws))
         logged = {"flow_mse": loss.detach()}
@@ -98,9 +98,9 @@ class FlowHead(ActionHead):
         logged |= {"discrete_loss": words["loss"].detach(), "token_accuracy": words["token_accuracy"]}
         return {"loss": loss + self.discrete_weight * words["loss"], **logged}
 
-    def predict(self, prompts: Prompts, *, begin: Beginning | None = None) -> torch.Tensor:
+    def predict(self, prompts: ActingPrompts, *, begin: Beginning | None = None) -> torch.Tensor:
         """Normalised actions (B,C,A), unbounded, after `steps` Euler steps; with `begin` they continue it."""
-        memory = self._memory(prompts)
+        memory = self.remember(prompts)
 
         def velocity(noisy: torch.Tensor, time: float) -> torch.Tensor:
             times = torch.full((len(noisy), 1), time, device=noisy.device)
@@ -108,6 +108,17 @@ class FlowHead(ActionHead):
 
         noise = self.noise.expand(prompts.batch_size, -1, -1)
         return integrate(velocity, noise, steps=self.steps, begin=begin)
+
+    def remember(self, prompts: ActingPrompts) -> Memory:
+        """What the backbone's layers have of the prompts; as much gradient flows back as `backbone_gradient` says."""
+        embed = self.slot if self.discrete is None else self.discrete.slot
+        slot = None if embed is None else embed(prompts.state)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_gradient > 0):
+            memory = prompts.remember(slot, num_after=self.chunk + self.num_slots)
+        if self.backbone_gradient in (0.0, 1.0):
+            return memory
+        scaled = (_scale_gradient(part, self.backbone_gradient) for part in (memory.keys, memory.values))
+        return replace(memory, keys=next(scaled), values=next(scaled))
 
     def take_tokens(self, ids: Sequence[int], *, end: int) -> None:
         """For the discrete head."""
@@ -128,17 +139,6 @@ class FlowHead(ActionHead):
         """Of the discrete head."""
         if self.discrete is not None:
             self.discrete.load_files(folder)
-
-    def _memory(self, prompts: Prompts) -> Memory:
-        """What the backbone's layers have of the prompts; as much gradient flows back as `backbone_gradient` says."""
-        embed = self.slot if self.discrete is None else self.discrete.slot
-        slot = None if embed is None else embed(prompts.state)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone_gradient > 0):
-            memory = prompts.remember(slot, num_after=self.chunk + self.num_slots)
-        if self.backbone_gradient in (0.0, 1.0):
-            return memory
-        scaled = (_scale_gradient(part, self.backbone_gradient) for part in (memory.keys, memory.values))
-        return replace(memory, keys=next(scaled), values=next(scaled))
 
     def _velocity(
         self, noisy: torch.Tensor, *, time: torch.Tensor, state: torch.Tensor | None, memory: Memory

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vst_vla.vla.heads.base import ActionHead, Prompts, Sizes, masked_mean, state_slot
+from vst_vla.vla.heads.base import ActingPrompts, ActionHead, Prompts, Sizes, masked_mean, state_slot
 
 
 class ParallelHead(ActionHead):
@@ -38,7 +38,7 @@ class ParallelHead(ActionHead):
         loss = masked_mean((self.predict(prompts) - actions).abs(), action_is_pad=action_is_pad)
         return {"loss": loss, "action_l1": loss.detach()}
 
-    def predict(self, prompts: Prompts) -> torch.Tensor:
+    def predict(self, prompts: ActingPrompts) -> torch.Tensor:
         """Normalised actions (B,C,A) from the queries' hidden states; the state token's is not read."""
         hidden = prompts.read(self.slots(prompts.state, batch_size=prompts.batch_size))
         output: torch.Tensor = self.decode(self.norm(hidden[:, -self.chunk :].to(self.queries.dtype)))

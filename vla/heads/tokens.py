@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from vst_vla.vla.heads.base import ActionHead, Prompts, Sizes, state_slot, token_loss
+from vst_vla.vla.heads.base import ActingPrompts, ActionHead, Prompts, Sizes, state_slot, token_loss
 from vst_vla.vla.prompt import IGNORED
 
 NUM_WORDS = 256
@@ -51,14 +51,14 @@ class TokensHead(ActionHead):
         targets = ids.masked_fill(torch.cat([skipped, action_is_pad[:, -1:]], dim=1), IGNORED)
         return token_loss(prompts.score(self._slots(prompts), ids=ids), targets=targets)
 
-    def predict(self, prompts: Prompts) -> torch.Tensor:
+    def predict(self, prompts: ActingPrompts) -> torch.Tensor:
         """Normalised actions (B,C,A), each the centre of a bin."""
         length = self.chunk * self.action_dim
         ids = prompts.write(self._slots(prompts), num_tokens=length, allowed=self.ids)
         words = (ids[..., None] == self.ids).int().argmax(-1)
         return actions_of(words).unflatten(1, (self.chunk, self.action_dim))
 
-    def _slots(self, prompts: Prompts) -> torch.Tensor | None:
+    def _slots(self, prompts: ActingPrompts) -> torch.Tensor | None:
         return None if self.slot is None else self.slot(prompts.state)
 
 

@@ -153,6 +153,7 @@ def _arguments(recipe: Recipe, *, steps: int, run_folder: Path, seed: int, num_p
         bf16=recipe.bf16,
         gradient_checkpointing=recipe.gradient_checkpointing,
         logging_steps=recipe.log_every,
+        logging_nan_inf_filter=False,  # it would wait for the GPU at every step; `log` refuses what is no number
         save_steps=recipe.save_every,
         save_total_limit=2,
         report_to=["tensorboard"],

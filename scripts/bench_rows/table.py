@@ -1,0 +1,110 @@
+"""The rows by name: which shape each has, and where it can be measured."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from vst_vla.scripts.bench_rows.acting import Acting, Row
+from vst_vla.scripts.bench_rows.machine import Machine, measure_machine
+from vst_vla.scripts.bench_rows.memory import ACTING, FULL, LORA, memory_row
+from vst_vla.scripts.bench_rows.shapes import TINY, VST_3B, VST_3B_252, Shape
+from vst_vla.scripts.bench_rows.training import packed_step, policy_step
+from vst_vla.vla.contracts import unknown_name
+
+PARALLEL, FLOW = {"name": "parallel"}, {"name": "flow", "steps": 10}
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row.
+
+    shape: its network; decides the device.
+    run: measures it.
+    gib: memory of the device that it needs, GiB.
+    """
+
+    shape: Shape
+    run: Callable[[Machine, int], Row]
+    gib: float = 0.0
+
+    def pending(self) -> str | None:
+        """Why this machine cannot measure it, None where it can."""
+        if self.shape.device == "cpu":
+            return None
+        if not torch.cuda.is_available():
+            return f"pending: needs a GPU with {self.gib:g} GiB"
+        free, _ = torch.cuda.mem_get_info()
+        if free < self.gib * GIB:
+            return f"pending: needs a GPU with {self.gib:g} GiB, {free / GIB:.0f} are free here"
+        return None
+
+
+def entries() -> dict[str, Entry]:
+    """Every row but the machine's own two."""
+    return _entries(TINY, gib=0) | _entries(VST_3B, gib=24) | _latencies(VST_3B_252, gib=24)
+
+
+def measure(*, repeats: int, only: str | None) -> list[Row]:
+    """The rows that belong to this machine's device, and those that are pending; or the one named.
+
+    Raises:
+        ValueError: an unknown name, or a fast path that is not equal to the plain one.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    table = {name: entry for name, entry in entries().items() if device == "cpu" or entry.shape.device == "cuda"}
+    machine, figures = measure_machine(device, repeats=repeats)
+    if only is not None and only not in table and only not in figures:
+        raise unknown_name("bench row", only, [*figures, *table])
+    rows: list[Row] = [{"name": name} | made for name, made in figures.items() if only in (None, name)]
+    for name, entry in table.items():
+        if only in (None, name):
+            rows.append({"name": name} | _measured(entry, machine=machine, repeats=repeats))
+    return rows
+
+
+def _measured(entry: Entry, *, machine: Machine, repeats: int) -> Row:
+    reason = entry.pending()
+    if reason is not None:
+        return {"pending": reason.removeprefix("pending: ")}
+    row = entry.run(machine, repeats)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return row
+
+
+def _entries(shape: Shape, *, gib: float) -> dict[str, Entry]:
+    full = 3 * gib  # 16 bytes a weight
+    return {
+        **_latencies(shape, gib=gib),
+        f"training_policy_{shape.image_size}": Entry(shape=shape, run=_steps(policy_step, shape), gib=full),
+        f"training_packed_{shape.image_size}": Entry(shape=shape, run=_steps(packed_step, shape), gib=full),
+        f"memory_acting_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=ACTING), gib=gib),
+        f"memory_lora_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=LORA), gib=gib),
+        f"memory_full_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=FULL), gib=full),
+    }
+
+
+def _latencies(shape: Shape, *, gib: float) -> dict[str, Entry]:
+    kinds = {
+        "latency_parallel": Acting(head=PARALLEL, batch=1, unit="ms"),
+        "latency_flow": Acting(head=FLOW, batch=1, unit="ms"),
+        "throughput_parallel_16": Acting(head=PARALLEL, batch=16, unit="chunks/s"),
+    }
+    return {
+        f"{name}_{shape.image_size}": Entry(shape=shape, run=_steps(kind, shape), gib=gib)
+        for name, kind in kinds.items()
+    }
+
+
+def _steps(kind: Callable[..., Row], shape: Shape) -> Callable[[Machine, int], Row]:
+    return lambda machine, repeats: kind(shape, machine=machine, repeats=repeats)
+
+
+def _memory(shape: Shape, *, use: str) -> Callable[[Machine, int], Row]:
+    return lambda machine, repeats: memory_row(shape, use=use)
