@@ -77,7 +77,7 @@ class CropResize:
         return 0.5 * (width - side), 0.5 * (height - side), side
 
     def _crop(self, sample: Sample, key: str, *, place: Array | None) -> Sample:
-        """One picture's crop and its labels'; `place` (2,) is where it lies, from 0 (left, top) to 1, None its centre."""
+        """One picture's crop and its labels'; `place` (2,) is where it lies, from 0 (left, top) to 1; None centres."""
         height, width = sample[key].shape[:2]
         left, top, side = self.centre(height, width)
         if place is not None:

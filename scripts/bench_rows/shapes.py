@@ -22,7 +22,7 @@ from vst_vla.vla.contracts import (
 from vst_vla.vla.data.collate import Collator
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.normalize import FeatureStats, NormStats
-from vst_vla.vla.presets import tiny_config
+from vst_vla.vla.presets import preset_config
 from vst_vla.vla.spec import ModelSpec
 from vst_vla.vla.tokenizer import make_tiny_processor
 
@@ -90,7 +90,7 @@ VST_3B_252 = Shape(name="vst-3b", device="cuda", picture=256, image_size=252, ba
 def make_backbone(shape: Shape, *, dtype: torch.dtype) -> Backbone:
     """Random weights on the shape's device, and the tiny processor: which words a token stands for costs nothing."""
     processor = make_tiny_processor()
-    config = tiny_config(processor.tokenizer)
+    config = preset_config("tiny", tokenizer=processor.tokenizer)
     if shape.name != "tiny":
         ids = {key: getattr(config, key) for key in ("image_token_id", "video_token_id", "vision_start_token_id")}
         config = Qwen2_5_VLConfig(text_config=_TEXT_3B, vision_config=_VISION_3B, tie_word_embeddings=True, **ids)

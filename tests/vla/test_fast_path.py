@@ -53,9 +53,9 @@ def make_model(head: str, **spec: Any) -> VLAModel:
     return model
 
 
-def observe(number: int, *, size: int = 64, task: str = TASKS[0]) -> Observation:
+def observe(number: int, *, size: int = 64, task: str = TASKS[0], keys: tuple[str, ...] = IMAGE_KEYS) -> Observation:
     rng = np.random.default_rng(number)
-    pictures = {key: rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for key in IMAGE_KEYS}
+    pictures = {key: rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for key in keys}
     return {**pictures, STATE_KEY: rng.uniform(-0.5, 0.5, 8).astype(np.float32), TASK_KEY: task}
 
 
@@ -66,6 +66,17 @@ def plainly(model: VLAModel, pipeline: InferencePipeline, observations: list[Obs
 def both(model: VLAModel) -> tuple[InferencePipeline, FastPath]:
     pipeline = InferencePipeline(model)
     return pipeline, FastPath(model, pipeline=pipeline)
+
+
+def test_past_pictures_take_part() -> None:
+    model = make_model("parallel", history=(3,))
+    assert model.spec is not None
+    seen = [observe(number, keys=model.spec.picture_keys) for number in range(2)]
+    moved = seen[0] | {model.spec.picture_keys[0]: seen[1][model.spec.picture_keys[0]]}
+    batch, pipeline = [*seen, moved], InferencePipeline(model)
+    expected = plainly(model, pipeline, batch)
+    assert (expected[0] - expected[2]).abs().max() > 1e-3
+    torch.testing.assert_close(FastPath(model, pipeline=pipeline).predict(batch), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -10,7 +10,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from vst_vla.vla.contracts import IMAGE_KEY
 from vst_vla.vla.fast.pixels import Patches, cut, make_filters
 from vst_vla.vla.fast.tower import Tower, View
-from vst_vla.vla.presets import tiny_config
+from vst_vla.vla.presets import preset_config
 from vst_vla.vla.tokenizer import make_tiny_processor
 from vst_vla.vla.transforms import CropResize
 
@@ -62,7 +62,7 @@ def test_a_crop_of_the_same_size_changes_nothing() -> None:
 
 
 def test_views_group_what_shares_a_window(processor) -> None:
-    tower = Tower(Qwen2_5_VLForConditionalGeneration(tiny_config(processor.tokenizer)).model.visual)
+    tower = Tower(Qwen2_5_VLForConditionalGeneration(preset_config("tiny", tokenizer=processor.tokenizer)).model.visual)
     one, even, odd = (tower.look((1, side, side)) for side in (8, 16, 18))
     assert (one.order, one.window, one.mask) == (None, 64, None)
     assert even.order is not None
