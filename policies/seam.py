@@ -6,8 +6,7 @@ So what the skipped increments would have moved further than those that ran is a
 half of it: the next picture was taken before the correction, so that the policy asks for it again, and all of it each
 time would make the hand swing. What the arm did not move because nothing ran is not made up: it just comes later.
 
-Numpy only. Letters: C chunk, A action, k actions of it
-whose time has passed.
+Numpy only. Letters: C chunk, A action, k actions of it whose time has passed.
 """
 
 from __future__ import annotations
