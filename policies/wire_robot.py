@@ -18,7 +18,7 @@ import logging
 import queue
 import time
 from dataclasses import dataclass, field
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class WireRobot:
         self._period = None if speed is None else 1 / (HZ * speed)
         self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._waiting: _Request | None = None
+        self._stopped = Event()
         self._due: float | None = None  # when the next control period ends; None while the clock stands
         self._state: Array = np.zeros(LIBERO_STATE.dim, np.float32)
         self._still: Array = np.array(STILL_ACTION)
@@ -89,6 +90,7 @@ class WireRobot:
             if request is None:
                 break
             self._accept(request)
+        self._turn_away()
         self._server.shutdown()
         self._env.close()
 
@@ -96,11 +98,22 @@ class WireRobot:
         """Ends `run`. May be called from another thread."""
         self._inbox.put(None)
 
+    def _turn_away(self) -> None:
+        """Answers whoever waits, or its thread would keep the process alive."""
+        self._stopped.set()
+        self._release()
+        while not self._inbox.empty():
+            request = self._inbox.get()
+            if request is not None:
+                request.reply.put("the robot was stopped")
+
     def _converse(self, connection: ServerConnection) -> None:
         try:
             for data in connection:
                 request = _Request(unpack(data if isinstance(data, bytes) else data.encode()))
                 self._inbox.put(request)
+                if self._stopped.is_set():  # nobody answers any more
+                    return
                 reply = request.reply.get()
                 connection.send(reply if isinstance(reply, str) else pack(reply))
         except ConnectionClosed:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -173,6 +175,27 @@ def test_drive_writes_a_record(clocked: str, serving, tmp_path: Path) -> None:
     assert [row["init_state"] for row in record["rows"]] == [1, 2]
     assert all(row["ticks"] >= 6 and row["chunks"]["requests"] >= 2 for row in record["rows"])
     assert record["control_hz"] > 0
+
+
+def test_it_stops_while_a_command_waits_for_its_period() -> None:
+    robot = WireRobot("libero_object", image_size=64, speed=0.01, images=False)  # a period lasts five seconds
+    uri, before = f"ws://127.0.0.1:{robot.listen()}", set(threading.enumerate())
+    runner = threading.Thread(target=robot.run)
+    runner.start()
+    client = WireRobotClient(uri)
+    client.reset(init_state=0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.step, None)
+        time.sleep(0.3)
+        robot.stop()
+        runner.join(4)
+        assert not runner.is_alive()
+        waiting.exception(timeout=4)  # a status, or that the robot is gone: not silence
+    client.close()
+    deadline = time.monotonic() + 5
+    while left := [one for one in set(threading.enumerate()) - before if not one.daemon and one.is_alive()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 def test_bad_settings_and_a_robot_that_is_not_there() -> None:
