@@ -63,8 +63,17 @@ def test_a_fast_path_that_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch) 
     exact = acting.FastPath.predict
     monkeypatch.setattr(acting.FastPath, "predict", lambda self, given: exact(self, given) + 0.01)
     machine = Machine(device="cpu", copy_bytes_s=1.0, flops_s=1.0)
-    with pytest.raises(ValueError, match=r"actions of the fast way differ by 0\.01 from the plain path's"):
+    with pytest.raises(ValueError, match=r"actions of the fast path differ by 0\.01 from the plain path's"):
         acting.Acting(head=table.PARALLEL, batch=1, unit="ms")(TINY, machine=machine, repeats=1)
+
+
+@needs_no_gpu
+def test_a_row_that_runs_out_of_memory_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(machine: Machine, repeats: int) -> acting.Row:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(table, "entries", lambda: {"big": table.Entry(shape=TINY, run=run, gib=72)})
+    assert table.measure(repeats=1, only="big") == [{"name": "big", "pending": "needs a GPU with more than 72 GiB"}]
 
 
 def test_an_unknown_row_is_refused(tmp_path: Path) -> None:

@@ -71,11 +71,14 @@ def _measured(entry: Entry, *, machine: Machine, repeats: int) -> Row:
     reason = entry.pending()
     if reason is not None:
         return {"pending": reason.removeprefix("pending: ")}
-    row = entry.run(machine, repeats)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return row
+    try:
+        return entry.run(machine, repeats)
+    except torch.OutOfMemoryError:  # what a row needs is an estimate
+        return {"pending": f"needs a GPU with more than {entry.gib:g} GiB"}
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _entries(shape: Shape, *, gib: float) -> dict[str, Entry]:
