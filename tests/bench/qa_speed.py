@@ -68,6 +68,7 @@ def measured(chosen: argparse.Namespace, *, num_items: int) -> dict[str, Any]:
         "items_per_s": round(num_items / seconds, 1),
         "items_per_cpu_s": round(num_items / processor, 1),
         "peak_gib": round(memory.peak_gib, 3),
+        "median_gib_of_each_eighth": [round(part, 3) for part in memory.medians_gib(8)],
         "bytes_per_item": round(size / num_items),
         "load_average_before": round(load, 2),
     }
