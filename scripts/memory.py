@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+from itertools import pairwise
 
 import psutil
 
@@ -40,8 +41,7 @@ class PeakMemory:
         """The median of each of so many equal parts of the time, of which each must have been looked at."""
         count = len(self.seen_gib)
         bounds = [count * part // parts for part in range(parts + 1)]
-        pairs = zip(bounds[:-1], bounds[1:], strict=True)
-        return [statistics.median(self.seen_gib[start:end]) for start, end in pairs]
+        return [statistics.median(self.seen_gib[start:end]) for start, end in pairwise(bounds)]
 
     def _watch(self) -> None:
         while not self._stop.wait(self._every_s):
