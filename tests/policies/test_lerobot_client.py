@@ -53,6 +53,7 @@ def drive(port: int, out: Path, *options: str) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_episode_with_lerobots_client(tmp_path: Path) -> None:
     """Every action of every chunk is executed once and in its order; the policy sees the robot's cameras and state."""
     policy = Recorded()
