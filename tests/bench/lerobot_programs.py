@@ -79,6 +79,16 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | mine | {"HOME": str(folder), "LIBERO_CONFIG_PATH": str(folder / ".libero"), "MUJOCO_GL": "egl"}
 
 
+def home(folder: Path) -> Path:
+    """The folder with hf-libero's settings and assets in it."""
+    assets = find_assets("libero_object")
+    (folder / ".cache" / "libero").mkdir(parents=True)
+    (folder / ".cache" / "libero" / "assets").symlink_to(assets.path)
+    os.environ["LIBERO_CONFIG_PATH"] = str(folder / ".libero")
+    write_libero_config(assets.path)
+    return folder
+
+
 def spoken(arguments: tuple[str, ...]) -> str:
     """A command as a user would type it."""
     text = " ".join(f"'{part}'" if " " in part else part for part in arguments)
@@ -138,16 +148,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/results/lerobot_plugin.json"))
     arguments = parser.parse_args()
-    assets = find_assets("libero_object")
-    record: dict[str, Any] = {"cores": os.cpu_count(), "assets": assets.kind}
+    record: dict[str, Any] = {"cores": os.cpu_count(), "assets": find_assets("libero_object").kind}
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+        folder = home(Path(made))
         (folder / "demos").symlink_to(arguments.data.resolve())
         (folder / "model").symlink_to(arguments.checkpoint.resolve())
-        (folder / ".cache" / "libero").mkdir(parents=True)
-        (folder / ".cache" / "libero" / "assets").symlink_to(assets.path)
-        os.environ["LIBERO_CONFIG_PATH"] = str(folder / ".libero")
-        write_libero_config(assets.path)
         for part in (training, evaluation, robot_client):
             record |= part(folder)
             write_json(arguments.out, record | {"load_1_min": round(os.getloadavg()[0], 2)})
