@@ -1,6 +1,6 @@
 """A picture of a page of the package's, as Chromium shows it from disk: for the documents.
 
-python tests/envs/page_picture.py outputs/axes/report.html --out docs/report.png --height 1500
+python tests/envs/page_picture.py outputs/axes/report.html --out docs/report.png --height 810
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ def picture(page: Path, *, width: int, height: int) -> bytes:
     """A PNG of the top of the page, `width` x `height` pixels."""
     with tempfile.TemporaryDirectory() as profile, open_page(page, profile=Path(profile)) as tab:
         tab.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        tab.call("Emulation.setScrollbarsHidden", hidden=True)
         tab.run("Promise.all([...document.querySelectorAll('img')].map(image => image.decode().catch(() => 0)))")
         return base64.b64decode(tab.call("Page.captureScreenshot", format="png")["data"])
 
