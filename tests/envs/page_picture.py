@@ -1,6 +1,6 @@
 """A picture of a page of the package's, as Chromium shows it from disk: for the documents.
 
-python tests/envs/page_picture.py outputs/axes/report.html --out docs/report.png --height 810
+python tests/envs/page_picture.py outputs/axes/report.html --out docs/report.png --height 850
 """
 
 from __future__ import annotations
