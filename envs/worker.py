@@ -6,6 +6,7 @@ each other, one of which may die without taking the others along.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import multiprocessing.connection
@@ -24,6 +25,8 @@ from vst_vla.vla.contracts import Array
 
 STUCK_S = 600.0
 """A worker that takes longer than this over one call is taken for lost."""
+STARTS = 3
+"""So many processes in a row may die as they start."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,6 +162,20 @@ def wait_for_reports(workers: Sequence[Worker]) -> list[int]:
 
 
 def _start(settings: WorkerSettings) -> AsyncVectorEnv[Any, Any]:
+    """A process, up and answering; one that dies as it starts gets another in its place.
+
+    Raises:
+        ChildProcessError: it died `STARTS` times.
+    """
+    for _ in range(STARTS):
+        with contextlib.suppress(EOFError, ConnectionError):
+            return _launch(settings)
+    raise ChildProcessError(
+        f"the simulator's process died {STARTS} times as it started: is memory short? num_envs=1 takes least"
+    )
+
+
+def _launch(settings: WorkerSettings) -> AsyncVectorEnv[Any, Any]:
     """Autoreset is off: an episode begins when one is asked for."""
     return AsyncVectorEnv(
         [functools.partial(_make_env, settings)],

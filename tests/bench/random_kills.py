@@ -57,7 +57,9 @@ def disturbed(out: Path, given: argparse.Namespace, rng: random.Random, kills: l
     """One run to its end, with what is left of the kills on its way."""
     line = command(out, tasks=given.tasks, states=given.states, steps=given.steps)
     while True:
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        said = out.with_suffix(".log")
+        with said.open("ab") as log:
+            process = subprocess.Popen(line, stdout=log, stderr=log)
         killed_main = False
         while process.poll() is None and not killed_main and len(kills) < given.kills:
             wait = rng.uniform(2.0, given.longest)
@@ -75,7 +77,8 @@ def disturbed(out: Path, given: argparse.Namespace, rng: random.Random, kills: l
             killed_main = kind == "main"
         code = process.wait()
         if not killed_main:
-            assert code == 0, f"the run ended with exit code {code}"
+            if code:
+                raise RuntimeError(f"the run ended with exit code {code}:\n{said.read_text()[-2000:]}")
             return
 
 

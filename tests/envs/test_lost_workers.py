@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from vst_vla.envs import rollout as rollout_module
+from vst_vla.envs import worker as worker_module
 from vst_vla.envs.record import EpisodeRecord
 from vst_vla.envs.rollout import rollout
 from vst_vla.envs.rollout_settings import RolloutSettings
@@ -89,6 +91,38 @@ def test_killed_workers_are_replaced_and_their_episodes_repeated(quiet: list[Epi
     policy = Interfering({2: kill_a_simulator, 6: kill_a_simulator})
     assert timeless(run(policy)) == quiet
     assert policy.calls > 9, "three episodes of three chunks, and what was lost"
+    assert simulators() == []
+
+
+def kill_as_they_start(count: int) -> threading.Thread:
+    """Kills so many simulators, one after another, before they can answer; returns the thread that does."""
+
+    def watch() -> None:
+        known: set[int] = set()
+        while len(known) < count:
+            for process in simulators(os.getpid()):
+                if process.pid not in known:
+                    known.add(process.pid)
+                    process.kill()
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_workers_killed_as_they_start_are_started_again(quiet: list[EpisodeRecord]) -> None:
+    killing = kill_as_they_start(worker_module.STARTS - 1)
+    assert timeless(run(RandomPolicy(), num_envs=1)) == quiet
+    assert not killing.is_alive()
+
+
+def test_workers_that_never_start_end_the_run_in_one_line() -> None:
+    kill_as_they_start(worker_module.STARTS)
+    with pytest.raises(
+        ChildProcessError, match=r"died 3 times as it started: is memory short\? num_envs=1 takes least"
+    ):
+        run(RandomPolicy(), num_envs=1)
     assert simulators() == []
 
 
