@@ -9,7 +9,8 @@ from typing import Any
 WIDTH, HEIGHT, MARGIN = 220, 120, 26
 
 STYLE = """
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); gap: 1rem; margin-bottom: 1.5rem; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); gap: 1rem; }
+.panels { margin-bottom: 1.5rem; }
 .panels figure { padding: .6rem .75rem; } .panels figcaption { padding: 0 0 .3rem; font-weight: 600; }
 .panels svg { display: block; width: 100%; height: auto; overflow: visible; }
 .panels text { font-size: 9px; fill: var(--soft); } .panels line { stroke: var(--line); }
