@@ -44,6 +44,18 @@ def table(out: Path) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: (line["task_id"], line["init_state"]))
 
 
+def differences(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[str]:
+    """In which fields of which episodes two tables differ."""
+    if len(found) != len(expected):
+        return [f"{len(found)} episodes, not {len(expected)}"]
+    return [
+        f"task {ours['task_id']} state {ours['init_state']}: {key} is {ours[key]}, not {theirs[key]}"
+        for ours, theirs in zip(found, expected, strict=True)
+        for key in ours
+        if ours[key] != theirs[key]
+    ]
+
+
 def workers(main: psutil.Process) -> list[psutil.Process]:
     """The simulators of a run."""
     try:
@@ -103,26 +115,27 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/results/random_kills.json"))
     given = parser.parse_args()
-    rng, kills, equal = random.Random(given.seed), [], []
+    rng, kills, differing = random.Random(given.seed), [], []
     with tempfile.TemporaryDirectory() as made:
         quiet = Path(made) / "quiet"
         subprocess.run(command(quiet, tasks=given.tasks, states=given.states, steps=given.steps), check=True)
         expected = table(quiet)
         while len(kills) < given.kills:
-            out = Path(made) / f"run{len(equal)}"
+            out = Path(made) / f"run{len(differing)}"
             disturbed(out, given, rng, kills)
-            equal.append(table(out) == expected)
+            differing.append(differences(table(out), expected))
     record = {
         "command": f"python tests/bench/random_kills.py --kills {given.kills}",
         "assets": find_assets("libero_object").kind,
         "episodes": len(expected),
-        "runs": len(equal),
-        "runs_equal_to_the_undisturbed_one": sum(equal),
+        "runs": len(differing),
+        "runs_equal_to_the_undisturbed_one": differing.count([]),
+        "differences": sum(differing, []),
         "kills": kills,
     }
     write_json(given.out, record)
     print(json.dumps({key: value for key, value in record.items() if key != "kills"}, indent=1))
-    return 0 if all(equal) else 1
+    return 1 if any(differing) else 0
 
 
 if __name__ == "__main__":
