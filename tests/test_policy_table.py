@@ -41,7 +41,7 @@ def test_a_table_in_small(tmp_path):
     table = config["table"]
     table["qa"] = table["spatial"] = {}
     table["demos"]["thirty"] |= {"num_episodes": 1, "image_size": 64}
-    table["train"] |= {"recipe.steps": 2, "recipe.batch_size": 4}
+    table["train"] |= {"recipe.steps": 2, "recipe.batch_size": 4, "recipe.log_every": 1}
     table["judge"]["official"] |= {"init_states": 1, "max_steps": 8, "image_size": 64}
     rows, progress = chosen_rows(config), Progress(tmp_path / "progress.json")
     stages = [*data_stages(config), *(stage for row in rows for stage in row_stages(config, row))]
