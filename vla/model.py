@@ -32,6 +32,7 @@ from transformers import Qwen2_5_VLConfig
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
 from vst_vla.vla.backbone import Backbone, add_words, load_backbone
+from vst_vla.vla.blocks import SELECTIVE, checkpointing_arguments
 from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.heads import ActionHead, Sizes, for_acting, make_head
@@ -91,8 +92,10 @@ class VLAModel(nn.Module):
         return self.vlm.device
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Recomputes activations in the backward pass, for less memory."""
-        self.vlm.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+        """Recomputes activations in the backward pass, for less memory; with {"selective": True} only cheap ones."""
+        self.vlm.gradient_checkpointing_enable(
+            checkpointing_arguments(selective=bool((gradient_checkpointing_kwargs or {}).get(SELECTIVE)))
+        )
 
     def gradient_checkpointing_disable(self) -> None:
         """Keeps activations for the backward pass again."""
