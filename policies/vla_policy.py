@@ -36,10 +36,11 @@ class VLAPolicy:
         replan: actions kept of every predicted chunk, None for all.
         head: options of the head to change for acting, such as {"steps": 4} of `flow`.
         dtype: one of `DTYPES`, of the backbone's weights; "auto" for the checkpoint's own.
+        quantize: one of `quantize.QUANTIZATIONS`, for the memory of a smaller card; None for weights as they are.
 
     Raises:
-        ValueError: for a folder that holds no policy, a `replan` outside the chunk, a device that is not there or too
-            small, another `dtype`, or a head that is not the checkpoint's.
+        ValueError: for a folder that holds no policy, a `replan` outside the chunk, a device that is not there, too
+            small or without that quantisation, another `dtype`, or a head that is not the checkpoint's.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class VLAPolicy:
         replan: int | None = None,
         head: Mapping[str, Any] | None = None,
         dtype: str = "auto",
+        quantize: str | None = None,
     ) -> None:
         if dtype not in DTYPES:
             raise unknown_name("policy.dtype", dtype, DTYPES)
-        model = VLAModel.load(folder, device=choose_device(device), head=head, dtype=dtype)
+        model = VLAModel.load(folder, device=choose_device(device), head=head, dtype=dtype, quantization=quantize)
         assert model.spec is not None  # load refuses a folder without one
         if replan is not None and not 1 <= replan <= model.spec.chunk:
             raise ValueError(

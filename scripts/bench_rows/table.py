@@ -11,9 +11,11 @@ import torch
 from vst_vla.scripts.bench_rows.acting import Acting, Row
 from vst_vla.scripts.bench_rows.machine import Machine, measure_machine
 from vst_vla.scripts.bench_rows.memory import ACTING, FULL, LORA, memory_row
+from vst_vla.scripts.bench_rows.quantized import Quantized
 from vst_vla.scripts.bench_rows.shapes import TINY, VST_3B, VST_3B_252, Shape
 from vst_vla.scripts.bench_rows.training import packed_step, policy_step
 from vst_vla.vla.contracts import unknown_name
+from vst_vla.vla.quantize import FP8, INT8
 
 PARALLEL, FLOW = {"name": "parallel"}, {"name": "flow", "steps": 10}
 GIB = 2**30
@@ -94,11 +96,14 @@ def _entries(shape: Shape, *, gib: float) -> dict[str, Entry]:
 
 
 def _latencies(shape: Shape, *, gib: float) -> dict[str, Entry]:
-    kinds = {
+    kinds: dict[str, Callable[..., Row]] = {
         "latency_parallel": Acting(head=PARALLEL, batch=1, unit="ms"),
         "latency_flow": Acting(head=FLOW, batch=1, unit="ms"),
         "throughput_parallel_16": Acting(head=PARALLEL, batch=16, unit="chunks/s"),
+        "latency_int8": Quantized(kind=INT8),
     }
+    if shape.device == "cuda":
+        kinds["latency_fp8"] = Quantized(kind=FP8)
     return {
         f"{name}_{shape.image_size}": Entry(shape=shape, run=_steps(kind, shape), gib=gib)
         for name, kind in kinds.items()
