@@ -12,6 +12,8 @@ from vst_vla.scripts.bench_rows.acting import Acting, Row
 from vst_vla.scripts.bench_rows.machine import Machine, measure_machine
 from vst_vla.scripts.bench_rows.memory import ACTING, FULL, LORA, memory_row
 from vst_vla.scripts.bench_rows.quantized import Quantized
+from vst_vla.scripts.bench_rows.reader import reader_row
+from vst_vla.scripts.bench_rows.serving import server_row
 from vst_vla.scripts.bench_rows.shapes import TINY, VST_3B, VST_3B_252, Shape
 from vst_vla.scripts.bench_rows.training import packed_step, policy_step
 from vst_vla.vla.contracts import unknown_name
@@ -25,18 +27,27 @@ GIB = 2**30
 class Entry:
     """One row.
 
-    shape: its network; decides the device.
     run: measures it.
+    shape: its network; decides the device. None for one without a network.
     gib: memory of the device that it needs, GiB.
+    elsewhere: the program that measures it, where that wants the simulator.
     """
 
-    shape: Shape
     run: Callable[[Machine, int], Row]
+    shape: Shape | None = None
     gib: float = 0.0
+    elsewhere: str | None = None
+
+    @property
+    def device(self) -> str | None:
+        """Where it belongs; None for any machine."""
+        return None if self.shape is None else self.shape.device
 
     def pending(self) -> str | None:
         """Why this machine cannot measure it, None where it can."""
-        if self.shape.device == "cpu":
+        if self.elsewhere is not None:
+            return f"pending: needs the simulator, run {self.elsewhere}"
+        if self.device != "cuda":
             return None
         if not torch.cuda.is_available():
             return f"pending: needs a GPU with {self.gib:g} GiB"
@@ -48,7 +59,7 @@ class Entry:
 
 def entries() -> dict[str, Entry]:
     """Every row but the machine's own two."""
-    return _entries(TINY, gib=0) | _entries(VST_3B, gib=24) | _latencies(VST_3B_252, gib=24)
+    return _entries(TINY, gib=0) | _entries(VST_3B, gib=24) | _latencies(VST_3B_252, gib=24) | _others()
 
 
 def measure(*, repeats: int, only: str | None) -> list[Row]:
@@ -58,7 +69,7 @@ def measure(*, repeats: int, only: str | None) -> list[Row]:
         ValueError: an unknown name, or a fast path that is not equal to the plain one.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    table = {name: entry for name, entry in entries().items() if device == "cpu" or entry.shape.device == "cuda"}
+    table = {name: entry for name, entry in entries().items() if device == "cpu" or entry.device != "cpu"}
     machine, figures = measure_machine(device, repeats=repeats)
     if only is not None and only not in table and only not in figures:
         raise unknown_name("bench row", only, [*figures, *table])
@@ -93,6 +104,20 @@ def _entries(shape: Shape, *, gib: float) -> dict[str, Entry]:
         f"memory_lora_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=LORA), gib=gib),
         f"memory_full_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=FULL), gib=full),
     }
+
+
+def _others() -> dict[str, Entry]:
+    """What is no network, each beside its reference."""
+    return {
+        "reader": Entry(run=reader_row),
+        "server": Entry(run=server_row),
+        "questions": Entry(run=_never, elsewhere="python tests/bench/qa_speed.py --items 10000"),
+        "environment": Entry(run=_never, elsewhere="python tests/bench/control_steps.py"),
+    }
+
+
+def _never(machine: Machine, repeats: int) -> Row:
+    raise AssertionError("measured elsewhere")
 
 
 def _latencies(shape: Shape, *, gib: float) -> dict[str, Entry]:
