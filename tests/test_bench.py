@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vst_vla.scripts.bench import main
-from vst_vla.scripts.bench_rows import acting, reader, table
+from vst_vla.scripts.bench_rows import acting, reader, table, training
 from vst_vla.scripts.bench_rows.floors import language_work, tower_work
 from vst_vla.scripts.bench_rows.machine import Machine
 from vst_vla.scripts.bench_rows.shapes import TEXT_TOKENS, TINY, VST_3B, make_policy, observations, prompt_tokens
@@ -70,6 +71,15 @@ def test_what_is_measured_elsewhere_names_a_program_that_exists() -> None:
         (row,) = table.measure(repeats=1, only=name)
         program = next(word for word in row["pending"].split() if word.endswith(".py"))
         assert (ROOT / program).is_file()
+
+
+@needs_no_gpu
+def test_a_step_with_what_a_gpu_does_to_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "compile_blocks", partial(training.compile_blocks, backend="aot_eager"))
+    machine = Machine(device="cpu", copy_bytes_s=1e9, flops_s=1e9)
+    for way in training.BLOCKS:
+        assert training.policy_step(TINY, machine=machine, repeats=1, blocks=way)["median"] > 0
+        assert f"training_policy_{way}_224" in table.entries()
 
 
 @pytest.mark.alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -15,7 +16,7 @@ from vst_vla.scripts.bench_rows.quantized import Quantized
 from vst_vla.scripts.bench_rows.reader import reader_row
 from vst_vla.scripts.bench_rows.serving import server_row
 from vst_vla.scripts.bench_rows.shapes import TINY, VST_3B, VST_3B_252, Shape
-from vst_vla.scripts.bench_rows.training import packed_step, policy_step
+from vst_vla.scripts.bench_rows.training import BLOCKS, packed_step, policy_step
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.quantize import FP8, INT8
 
@@ -96,10 +97,15 @@ def _measured(entry: Entry, *, machine: Machine, repeats: int) -> Row:
 
 def _entries(shape: Shape, *, gib: float) -> dict[str, Entry]:
     full = 3 * gib  # 16 bytes a weight
+    steps: dict[str, Callable[..., Row]] = {"policy": policy_step, "packed": packed_step}
+    if shape.device == "cuda":
+        steps |= {f"policy_{way}": partial(policy_step, blocks=way) for way in BLOCKS}
     return {
         **_latencies(shape, gib=gib),
-        f"training_policy_{shape.image_size}": Entry(shape=shape, run=_steps(policy_step, shape), gib=full),
-        f"training_packed_{shape.image_size}": Entry(shape=shape, run=_steps(packed_step, shape), gib=full),
+        **{
+            f"training_{name}_{shape.image_size}": Entry(shape=shape, run=_steps(step, shape), gib=full)
+            for name, step in steps.items()
+        },
         f"memory_acting_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=ACTING), gib=gib),
         f"memory_lora_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=LORA), gib=gib),
         f"memory_full_{shape.image_size}": Entry(shape=shape, run=_memory(shape, use=FULL), gib=full),
