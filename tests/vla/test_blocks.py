@@ -153,7 +153,7 @@ def test_compiled_blocks_keep_less_by_themselves(head_batches: ModuleType, robot
 
 
 def test_what_blocks_have_in_common_is_compiled_once(head_batches: ModuleType, robot_folder: Path) -> None:
-    """Norms and MLPs of the tower and of the language model, whatever the batch: three graphs a kind at the most."""
+    """Norms and MLPs of the tower and of the language model, whatever the batch: eight graphs at the most."""
     made: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
