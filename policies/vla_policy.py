@@ -68,7 +68,8 @@ class VLAPolicy:
         self.reads_moment = bool(self.history)
         self._memories = defaultdict[int, PictureMemory](self._new_memory)  # by slot
         self.chunk: int = replan or model.spec.chunk
-        self.checkpoint = checkpoint_hash(Path(folder))
+        # Records of episodes name it: those of other weights must not be taken for this policy's.
+        self.checkpoint = checkpoint_hash(Path(folder)) + (f"+{quantize}" if quantize else "")
         self._pipeline = InferencePipeline(model)
         self._path = FastPath(model, pipeline=self._pipeline)
         self.inpaints = self._pipeline.inpaints

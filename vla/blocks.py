@@ -29,8 +29,7 @@ def checkpointing_arguments(*, selective: bool) -> dict[str, Any]:
 def kept_operators() -> list[Any]:
     """Matrix products and attention, in all of PyTorch's kernels: nearly all of a block's arithmetic.
 
-    What is computed again are norms, rotations, activations and sums, each about one reading of memory. The list is
-    that of torchtitan's selective checkpointing, where every product is kept.
+    What is computed again are norms, rotations, activations and sums, each about one reading of memory.
     """
     aten = torch.ops.aten
     return [

@@ -9,9 +9,13 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vst_vla.policies.vla_policy import VLAPolicy
+from vst_vla.vla.contracts import STATE_KEY, TASK_KEY
 from vst_vla.vla.data.robot import RobotDataset
+from vst_vla.vla.fast.forward import PreparedForward
+from vst_vla.vla.fast.graphs import Inputs
 from vst_vla.vla.fast.path import FastPath
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
@@ -87,6 +91,7 @@ def test_a_policy_of_a_folder(
         plain = VLAPolicy(tmp_path / "model", device="cpu", dtype=dtype)
         small = VLAPolicy(tmp_path / "model", device="cpu", dtype=dtype, quantize="int8")
         assert block_bytes(small._path._model) < share * block_bytes(plain._path._model)
+        assert small.checkpoint == f"{plain.checkpoint}+int8", "records of episodes tell them apart"
         few = small.infer_batch(observations[:3])
         for observation, ours in zip(observations, few, strict=False):
             wanted, alone = plain.infer(observation)["actions"], small.infer(observation)["actions"]
@@ -122,3 +127,19 @@ def test_a_near_miss_and_a_missing_package_are_told_in_a_line(
     with pytest.raises(ValueError, match=r"quantize=int8 needs torchao .*pip install 'vst-vla\[quant\]'") as refused:
         VLAPolicy(tmp_path / "model", device="cpu", quantize="int8")
     assert "\n" not in str(refused.value)
+
+
+@needs_torchao
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.parametrize("model", ["parallel", "flow"], indirect=True)
+def test_a_gpu_could_capture_it(model: VLAModel, observations: list[dict], kind: str) -> None:
+    """Tensors without values refuse whatever needs one on the host; fp8's arithmetic runs here too, for its shapes."""
+    quantize(model.vlm, kind)
+    pipeline = InferencePipeline(model)
+    forward, samples = PreparedForward(model, collator=pipeline.collator), pipeline.samples(observations[:2])
+    assert model.spec is not None
+    pictures = tuple(torch.stack([torch.from_numpy(s[key]) for s in samples]) for key in model.spec.picture_keys)
+    state = torch.stack([torch.from_numpy(sample[STATE_KEY]) for sample in samples])
+    rows = forward.rows([sample[TASK_KEY] for sample in samples], multiple=1)
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        assert forward(Inputs(rows=rows, pictures=pictures, state=state)).shape == (2, 4, 7)
