@@ -61,7 +61,7 @@ def _vla(request: Request) -> Made:
 
     if not request.checkpoint:
         raise ValueError("give checkpoint=DIR, a policy's folder, or policy=random or policy=zero")
-    options = {key: request.options[key] for key in ("device", "dtype", "replan", "head")}
+    options = {key: request.options[key] for key in ("device", "dtype", "quantize", "replan", "head")}
     policy = VLAPolicy(request.checkpoint, **options)
     return Made(policy=policy, chunk=policy.chunk, checkpoint=policy.checkpoint)
 

@@ -36,10 +36,11 @@ class VLAPolicy:
         replan: actions kept of every predicted chunk, None for all.
         head: options of the head to change for acting, such as {"steps": 4} of `flow`.
         dtype: one of `DTYPES`, of the backbone's weights; "auto" for the checkpoint's own.
+        quantize: one of `quantize.QUANTIZATIONS`, for the memory of a smaller card; None for weights as they are.
 
     Raises:
-        ValueError: for a folder that holds no policy, a `replan` outside the chunk, a device that is not there or too
-            small, another `dtype`, or a head that is not the checkpoint's.
+        ValueError: for a folder that holds no policy, a `replan` outside the chunk, a device that is not there, too
+            small or without that quantisation, another `dtype`, or a head that is not the checkpoint's.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class VLAPolicy:
         replan: int | None = None,
         head: Mapping[str, Any] | None = None,
         dtype: str = "auto",
+        quantize: str | None = None,
     ) -> None:
         if dtype not in DTYPES:
             raise unknown_name("policy.dtype", dtype, DTYPES)
-        model = VLAModel.load(folder, device=choose_device(device), head=head, dtype=dtype)
+        model = VLAModel.load(folder, device=choose_device(device), head=head, dtype=dtype, quantization=quantize)
         assert model.spec is not None  # load refuses a folder without one
         if replan is not None and not 1 <= replan <= model.spec.chunk:
             raise ValueError(
@@ -66,7 +68,8 @@ class VLAPolicy:
         self.reads_moment = bool(self.history)
         self._memories = defaultdict[int, PictureMemory](self._new_memory)  # by slot
         self.chunk: int = replan or model.spec.chunk
-        self.checkpoint = checkpoint_hash(Path(folder))
+        # Records of episodes name it: those of other weights must not be taken for this policy's.
+        self.checkpoint = checkpoint_hash(Path(folder)) + (f"+{quantize}" if quantize else "")
         self._pipeline = InferencePipeline(model)
         self._path = FastPath(model, pipeline=self._pipeline)
         self.inpaints = self._pipeline.inpaints

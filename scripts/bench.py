@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     config = compose("bench", argv)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = measure(repeats=config["repeats"], only=config["only"])
-    print(f"{'row':<28}{'measured':>12}{'floor':>12} {'unit':<10}{'x floor':>8}  x faster than")
+    print(f"{'row':<30}{'measured':>12}{'floor':>12} {'unit':<10}{'x floor':>8}  x faster than")
     for row in rows:
         print(_line(row))
     if config["only"] is None:  # a record is of one run
@@ -40,10 +40,10 @@ def main(argv: list[str]) -> int:
 
 def _line(row: dict[str, Any]) -> str:
     if "pending" in row:
-        return f"{row['name']:<28}{'pending':>12}  {row['pending']}"
+        return f"{row['name']:<30}{'pending':>12}  {row['pending']}"
     floor, ratio = (f"{row[key]:.3g}" if key in row else "" for key in ("floor", "ratio"))
     beside = ", ".join(f"{name} {other['times']:.1f}" for name, other in row.get("beside", {}).items())
-    return f"{row['name']:<28}{row['median']:>12.3f}{floor:>12} {row['unit']:<10}{ratio:>8}  {beside}".rstrip()
+    return f"{row['name']:<30}{row['median']:>12.3f}{floor:>12} {row['unit']:<10}{ratio:>8}  {beside}".rstrip()
 
 
 def _name(device: str) -> str:

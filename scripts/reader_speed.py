@@ -7,6 +7,7 @@ later epochs (warm). Rounds alternate, so that other load on the machine meets b
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import sys
@@ -51,13 +52,12 @@ def main(argv: list[str]) -> int:
     )
     described, rounds = _describe(Path(load.folder)), []
     for number in range(config["rounds"]):
-        order = (OURS, LEROBOT) if number % 2 == 0 else (LEROBOT, OURS)
-        rounds.append({name: _in_fresh_process(name, load) for name in order})
+        rounds.append(measure_round(load, number=number))
         print(f"round {number + 1}: " + ", ".join(f"{name} {_show(rounds[-1][name])}" for name in (OURS, LEROBOT)))
     record = {"command": " ".join(["python -m vst_vla.scripts.reader_speed", *argv]), **_circumstances()}
     record |= {key: config[key] for key in config if key not in ("data", "out")}
     record |= {"dataset": described, "rounds": rounds}
-    record |= {f"{kind}_ratio": _ratio(rounds, kind) for kind in ("cold", "warm", "cold_cpu_ms", "warm_cpu_ms")}
+    record |= {f"{kind}_ratio": times_better(rounds, kind) for kind in ("cold", "warm", "cold_cpu_ms", "warm_cpu_ms")}
     write_json(Path(config["out"]), record)
     for kind in ("cold", "warm"):
         ratio, cpu = record[f"{kind}_ratio"], record[f"{kind}_cpu_ms_ratio"]
@@ -66,6 +66,16 @@ def main(argv: list[str]) -> int:
             f"{cpu['median']:.1f} times by processor time"
         )
     return 0
+
+
+def measure_round(load: Load, *, number: int) -> dict[str, dict[str, float]]:
+    """Both readers once, each in a process of its own; the other first in every second round.
+
+    Returns:
+        By reader: samples a second in the first epoch (`cold`) and later (`warm`), and CPU ms a sample of both.
+    """
+    order = (OURS, LEROBOT) if number % 2 == 0 else (LEROBOT, OURS)
+    return {name: _in_fresh_process(name, load) for name in order}
 
 
 def _in_fresh_process(name: str, load: Load) -> dict[str, float]:
@@ -127,11 +137,12 @@ def _prepare_lerobot(load: Load) -> Callable[[], Any]:
     from vst_vla.vla.data.layouts import read_layout
 
     fps = read_layout(Path(load.folder)).info["fps"]
+    logging.getLogger("lerobot").setLevel(logging.ERROR)  # a page about video decoders, where there are no videos
     window = {ACTION_KEY: [step / fps for step in range(load.chunk)]}
     return lambda: LeRobotDataset("any/name", root=load.folder, delta_timestamps=window)
 
 
-def _ratio(rounds: Sequence[dict[str, dict[str, float]]], kind: str) -> dict[str, float]:
+def times_better(rounds: Sequence[dict[str, dict[str, float]]], kind: str) -> dict[str, float]:
     """How many times better than LeRobotDataset, in each round."""
     ratios = sorted(values[OURS][kind] / values[LEROBOT][kind] for values in rounds)
     if kind.endswith("_ms"):

@@ -141,6 +141,7 @@ def sanity_config(config: Config, name: str, *, chunk: int) -> Config:
         "policy": {
             "device": "auto",
             "dtype": "auto",
+            "quantize": None,
             "head": None,
             **config["policy"],
             "name": name,

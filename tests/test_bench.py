@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,21 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vst_vla.scripts.bench import main
-from vst_vla.scripts.bench_rows import acting, table
+from vst_vla.scripts.bench_rows import acting, reader, table, training
 from vst_vla.scripts.bench_rows.floors import language_work, tower_work
 from vst_vla.scripts.bench_rows.machine import Machine
 from vst_vla.scripts.bench_rows.shapes import TEXT_TOKENS, TINY, VST_3B, make_policy, observations, prompt_tokens
 from vst_vla.scripts.bench_rows.timing import in_turns, times_faster
 from vst_vla.vla.contracts import TASK_KEY
 
-CPU_ROWS = [name for name, entry in table.entries().items() if entry.shape.device == "cpu"]
+ROOT = Path(__file__).resolve().parents[1]
+CPU_ROWS = [name for name, entry in table.entries().items() if entry.device != "cuda" and not entry.elsewhere]
+LACKING = set() if importlib.util.find_spec("torchao") else {"latency_int8_112"}
+WANTING = {
+    "questions": "needs the simulator, run python tests/bench/qa_speed.py",
+    "environment": "needs the simulator, run python tests/bench/control_steps.py",
+}
+REASONS = WANTING | dict.fromkeys(LACKING, "policy.quantize=int8 needs torchao")
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="rows of a machine without a GPU")
 
 
@@ -25,15 +34,19 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="rows of a m
 def test_every_row_is_measured_or_pending(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "memory_row", lambda shape, use: {"median": 1.0, "min": 1, "max": 1, "unit": "MiB"})
+    short = {"median": 1.0, "min": 1, "max": 1, "unit": "MiB"}
+    monkeypatch.setattr(table, "memory_row", lambda shape, use: short)
+    for name in ("reader_row", "server_row"):  # these have tests of their own
+        monkeypatch.setattr(table, name, lambda machine, repeats: short)
     assert main([f"out={tmp_path}", "repeats=2"]) == 0
     rows = {row["name"]: row for row in json.loads((tmp_path / "bench-cpu.json").read_text())["rows"]}
     assert set(rows) == {"copy_bandwidth", "matrix_rate", *table.entries()}
+    measured = {"copy_bandwidth", "matrix_rate", *CPU_ROWS} - LACKING
     for name, row in rows.items():
-        assert ("pending" in row) == (name not in CPU_ROWS and name not in ("copy_bandwidth", "matrix_rate")), name
+        assert ("pending" in row) == (name not in measured), name
         if "pending" in row:
             assert "median" not in row
-            assert row["pending"].startswith("needs a GPU with")
+            assert row["pending"].startswith(REASONS.get(name, "needs a GPU with"))
         else:
             assert 0 < row["min"] <= row["median"] <= row["max"]
     latency = rows["latency_parallel_112"]
@@ -51,6 +64,41 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
     rows = [table.measure(repeats=1, only=f"memory_{use}_112")[0] for use in ("acting", "full")]
     assert all(row["floor"] < row["median"] < 1024 for row in rows)
     assert rows[0]["median"] < rows[1]["median"]
+
+
+def test_what_is_measured_elsewhere_names_a_program_that_exists() -> None:
+    for name in WANTING:
+        (row,) = table.measure(repeats=1, only=name)
+        program = next(word for word in row["pending"].split() if word.endswith(".py"))
+        assert (ROOT / program).is_file()
+
+
+@needs_no_gpu
+def test_a_step_with_what_a_gpu_does_to_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "compile_blocks", partial(training.compile_blocks, backend="aot_eager"))
+    machine = Machine(device="cpu", copy_bytes_s=1e9, flops_s=1e9)
+    for way in training.BLOCKS:
+        assert training.policy_step(TINY, machine=machine, repeats=1, blocks=way)["median"] > 0
+        assert f"training_policy_{way}_224" in table.entries()
+
+
+@pytest.mark.alone
+def test_the_server_is_asked_in_turns_with_openpis_loop() -> None:
+    (row,) = table.measure(repeats=2, only="server")
+    assert row["runs"] == 10
+    (other,) = row["beside"].values()
+    assert 0 < row["min"] <= row["median"] <= row["max"]
+    assert 0.1 < other["times"] < 10
+
+
+@pytest.mark.slow
+def test_the_reader_is_measured_on_a_dataset_made_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "FRAMES", 8)
+    monkeypatch.setattr(reader, "SIDE", 32)
+    (row,) = table.measure(repeats=1, only="reader")
+    assert (row["unit"], row["runs"], row["frames"]) == ("samples/s", 1, 24)
+    other = row["beside"]["LeRobotDataset"]
+    assert other["times"] == pytest.approx(row["median"] / other["median"])
 
 
 def test_one_row_leaves_the_record_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

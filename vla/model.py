@@ -32,6 +32,7 @@ from transformers import Qwen2_5_VLConfig
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
 from vst_vla.vla.backbone import Backbone, add_words, load_backbone
+from vst_vla.vla.blocks import SELECTIVE, checkpointing_arguments
 from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.heads import ActionHead, Sizes, for_acting, make_head
@@ -39,6 +40,7 @@ from vst_vla.vla.heads.base import token_loss
 from vst_vla.vla.heads.euler import Beginning, Inpainting
 from vst_vla.vla.normalize import NormStats
 from vst_vla.vla.prompt import IGNORED, MESSAGE_END
+from vst_vla.vla.quantize import check_quantization, quantize
 from vst_vla.vla.reading import Precision, PromptReader
 from vst_vla.vla.room import require_room
 from vst_vla.vla.spec import ModelSpec
@@ -91,8 +93,10 @@ class VLAModel(nn.Module):
         return self.vlm.device
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Recomputes activations in the backward pass, for less memory."""
-        self.vlm.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+        """Recomputes activations in the backward pass, for less memory; with {"selective": True} only cheap ones."""
+        self.vlm.gradient_checkpointing_enable(
+            checkpointing_arguments(selective=bool((gradient_checkpointing_kwargs or {}).get(SELECTIVE)))
+        )
 
     def gradient_checkpointing_disable(self) -> None:
         """Keeps activations for the backward pass again."""
@@ -194,6 +198,7 @@ class VLAModel(nn.Module):
         dtype: str | torch.dtype = "auto",
         attention: str = "sdpa",
         head: Mapping[str, Any] | None = None,
+        quantization: str | None = None,
     ) -> VLAModel:
         """Reads a folder that `save` wrote with a head, ready to act.
 
@@ -203,11 +208,15 @@ class VLAModel(nn.Module):
             dtype: weight type, see `load_backbone`.
             attention: transformers' attention implementation, see `load_backbone`.
             head: options of the head to change for acting, such as {"steps": 4} of `flow`.
+            quantization: one of `quantize.QUANTIZATIONS`, made of the blocks' weights before they go to the device.
 
         Raises:
             ValueError: no such folder, a backbone without a head, statistics or head weights that do not fit, another
-                head or an option that training has fixed, or a GPU without the memory.
+                head or an option that training has fixed, a quantisation that the device does not support, or a GPU
+                without the memory.
         """
+        if quantization is not None:
+            check_quantization(quantization, device=torch.device(device))
         folder = Path(folder)
         if not folder.is_dir():
             raise ValueError(f"no checkpoint folder at '{folder}': check the path, or train one with `vst-vla train`")
@@ -221,6 +230,8 @@ class VLAModel(nn.Module):
         model = cls(load_backbone(str(folder), dtype=dtype, attention=attention), spec=spec, norm_stats=stats)
         model._load_own_weights(folder / HEAD_FILE)
         model._require_head().load_files(folder)
+        if quantization is not None:
+            quantize(model.vlm, quantization)
         require_room(model, device=torch.device(device))
         model.to(device).eval()
         return model

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from vst_vla.vla.quantize import stored_bytes
+
 GIB = 2**30
 OVERHEAD = 1.15
 """Activations, CUDA's context and fragments beside the weights, for a few pictures at once (an estimate)."""
@@ -36,12 +38,12 @@ def check_room(*, num_bytes: int, half: int, free: int, device: str) -> None:
 
 def weight_bytes(model: nn.Module) -> int:
     """Of all parameters; tied ones count once."""
-    return sum(parameter.nbytes for parameter in model.parameters())
+    return sum(stored_bytes(parameter) for parameter in model.parameters())
 
 
 def half_bytes(model: nn.Module) -> int:
     """The same with floating numbers in at most two bytes."""
-    return sum(parameter.numel() * min(2, parameter.element_size()) for parameter in model.parameters())
+    return sum(min(2 * parameter.numel(), stored_bytes(parameter)) for parameter in model.parameters())
 
 
 def _free(device: torch.device) -> int:

@@ -14,6 +14,7 @@ from vst_vla.scripts.bench_rows.machine import Machine
 from vst_vla.scripts.bench_rows.shapes import Shape, make_backbone, make_policy, observations
 from vst_vla.scripts.bench_rows.timing import in_turns, milliseconds
 from vst_vla.vla.backbone import use_attention
+from vst_vla.vla.blocks import SELECTIVE, compile_blocks
 from vst_vla.vla.data.collate import Batch, Collator
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
@@ -21,19 +22,22 @@ from vst_vla.vla.packing import PACKED_ATTENTION
 from vst_vla.vla.prompt import IGNORED
 from vst_vla.vla.train.optimizer import ADAMW, make_optimizer, parameter_groups
 
+COMPILED = "compiled"
+BLOCKS = (SELECTIVE, COMPILED)
 PASSES = 3
 """Forward passes' worth of operations in a step: the backward pass has two products for each."""
 _ANSWER = "The milk is nearer than the basket, because its depth is smaller. "
 
 
-def policy_step(shape: Shape, *, machine: Machine, repeats: int) -> Row:
-    """`shape.batch` robot rows of one length: nothing is padded."""
+def policy_step(shape: Shape, *, machine: Machine, repeats: int, blocks: str | None = None) -> Row:
+    """`shape.batch` robot rows of one length: nothing is padded; `blocks` is one of `BLOCKS`."""
     model = make_policy(shape, head={"name": "parallel"}, dtype=torch.float32).train()
     given = observations(shape, policy=model, count=shape.batch)
     batch = InferencePipeline(model).inputs(given)
     rows, chunk = len(given), model.head.chunk  # type: ignore[union-attr]
     batch |= {"actions": torch.zeros(rows, chunk, 7), "action_is_pad": torch.zeros(rows, chunk, dtype=torch.bool)}
     work = acting_work(model, shape=shape, batch=shape.batch)
+    prepare_blocks(model, blocks, device=shape.device)
     return _measured(model, batch, flops=work.flops, shape=shape, machine=machine, repeats=repeats)
 
 
@@ -47,9 +51,18 @@ def packed_step(shape: Shape, *, machine: Machine, repeats: int) -> Row:
     targets = int((batch["labels"][:, 1:] != IGNORED).sum())
     patches = patches_of(model.config, side=shape.image_size)
     work = tower_work(model, patches=patches, pictures=len(lengths)) + vocabulary_work(model, tokens=targets)
+    prepare_blocks(model, None, device=shape.device)
     flops = work.flops + sum(language_work(model, length=length).flops for length in lengths)
     row = _measured(model, batch, flops=flops, shape=shape, machine=machine, repeats=repeats)
     return row | {"tokens": sum(lengths), "conversations": len(lengths)}
+
+
+def prepare_blocks(model: VLAModel, how: str | None, *, device: str) -> None:
+    """What a run does to its blocks; where it is not said, a GPU's activations are all computed again."""
+    if how == COMPILED:
+        compile_blocks(model.vlm)
+    elif how == SELECTIVE or device == "cuda":
+        model.gradient_checkpointing_enable({SELECTIVE: how == SELECTIVE})
 
 
 def training_step(model: VLAModel, batch: Batch, *, device: str) -> Callable[[], object]:
@@ -70,8 +83,6 @@ def training_step(model: VLAModel, batch: Batch, *, device: str) -> Callable[[],
 
 def _measured(model: VLAModel, batch: Batch, *, flops: float, shape: Shape, machine: Machine, repeats: int) -> Row:
     """A step's time, the time that its operations would take at the machine's rate, and the share (MFU)."""
-    if shape.device == "cuda":
-        model.gradient_checkpointing_enable()
     step = training_step(model, batch, device=shape.device)
     seconds = in_turns({"step": step}, repeats=max(3, repeats // 10))["step"]
     row: dict[str, Any] = milliseconds(seconds)

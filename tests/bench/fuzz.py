@@ -25,7 +25,6 @@ from websockets.sync.client import connect
 from vst_vla.policies.wire import pack, unpack
 from vst_vla.vla.files import write_json
 
-HERE = Path(__file__).resolve().parent
 PATIENCE_S = 60.0
 LARGEST = 2**20
 """The server's limit in these tests, in bytes."""
@@ -205,7 +204,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="docs/results/serve_fuzz.json")
     arguments = parser.parse_args()
-    command = [sys.executable, str(HERE / "instant.py"), "vst-vla", "0", "--max-message-mib", str(LARGEST / 2**20)]
+    command = [
+        sys.executable,
+        "-m",
+        "vst_vla.scripts.bench_rows.instant",
+        "vst-vla",
+        "0",
+        "--max-message-mib",
+        str(LARGEST / 2**20),
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         port = int(server.stdout.readline().split("ws://127.0.0.1:")[1].split()[0])

@@ -24,7 +24,6 @@ import numpy as np
 
 from vst_vla.vla.files import write_json
 
-HERE = Path(__file__).resolve().parent
 WHERE = "import openpi_client, os; print(os.path.dirname(openpi_client.__file__))"
 CLIENT = """
 import json, sys, time
@@ -77,8 +76,8 @@ def main() -> None:
 
 
 def server(kind: str, port: int, *, codec: str | None = None) -> subprocess.Popen[bytes]:
-    """One of the servers of instant.py."""
-    command = [sys.executable, str(HERE / "instant.py"), kind, str(port)]
+    """One of the servers of scripts/bench_rows/instant.py."""
+    command = [sys.executable, "-m", "vst_vla.scripts.bench_rows.instant", kind, str(port)]
     if codec is None:
         return subprocess.Popen(command)
     return subprocess.Popen([*command, "--openpi-client"], env={**os.environ, "PYTHONPATH": codec})

@@ -22,7 +22,6 @@ import psutil
 from vst_vla.policies.client import PolicyClient
 from vst_vla.vla.files import write_json
 
-HERE = Path(__file__).resolve().parent
 HZ = 5.0
 SETTLE = 0.15
 """Share of the time after which memory is first read: buffers have grown to their size by then."""
@@ -30,7 +29,7 @@ SETTLE = 0.15
 
 def soak(*, clients: int, seconds: float) -> dict[str, Any]:
     """The record of one run against a server in a process of its own."""
-    command = [sys.executable, str(HERE / "instant.py"), "vst-vla", "0"]
+    command = [sys.executable, "-m", "vst_vla.scripts.bench_rows.instant", "vst-vla", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         port = int(server.stdout.readline().split("ws://127.0.0.1:")[1].split()[0])

@@ -56,7 +56,8 @@ def sees_pictures_on_one_process_only(data: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_two_processes_and_one_train_alike(upstream_layout: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["false", "selective"])
+def test_two_processes_and_one_train_alike(upstream_layout: ModuleType, tmp_path: Path, way: str) -> None:
     """The same losses and weights; some packs are text alone: one process then has pictures and the other none."""
     kinds = upstream_layout.rows()
     rows = [kinds[3], kinds[0]] * 4 + [kinds[5]] * 60  # boxes and a picture, text
@@ -64,7 +65,8 @@ def test_two_processes_and_one_train_alike(upstream_layout: ModuleType, tmp_path
     train = ["train", "recipe=tiny_spatial", f"data.spatial={tmp_path / 'data'}"]
     train += [f"recipe.{setting}" for setting in [*SETTINGS, "log_every=1", "num_workers=0"]]
     assert main([*train, f"out={tmp_path / '1'}"]) == 0
-    launch("-m", "vst_vla.scripts.cli", *train, f"out={tmp_path / '2'}", processes=2)
+    train += [f"out={tmp_path / '2'}", f"+recipe.gradient_checkpointing={way}"]
+    launch("-m", "vst_vla.scripts.cli", *train, processes=2)
     assert sees_pictures_on_one_process_only(tmp_path / "data")
     one, two = (torch.tensor(curve(tmp_path / str(count))) for count in (1, 2))
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
@@ -74,7 +76,10 @@ def test_two_processes_and_one_train_alike(upstream_layout: ModuleType, tmp_path
 
 
 @pytest.mark.slow
-def test_layers_sharded_over_two_processes_have_the_same_gradients(upstream_layout: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["plain", "selective", "compiled", "replicated"])
+def test_layers_spread_over_two_processes_have_the_same_gradients(
+    upstream_layout: ModuleType, tmp_path: Path, way: str
+) -> None:
     """Pictures on one process, text alone on the other: both go through every layer; gathered weights load whole."""
     upstream_layout.write(tmp_path / "a.parquet", upstream_layout.rows())
     rows = QuestionRows(tmp_path, fov=FovTarget(width=112, hfov_deg=45), max_pixels=12544)
@@ -83,7 +88,8 @@ def test_layers_sharded_over_two_processes_have_the_same_gradients(upstream_layo
     batches = [collator.pack([rows[0], rows[1]]), collator.pack([rows[5]])]
     torch.save(batches, tmp_path / "batches.pt")
     script = str(Path(__file__).with_name("shard.py"))
-    launch(script, str(CONFIGS / "fsdp2.yaml"), str(tmp_path / "batches.pt"), str(tmp_path / "out.pt"), processes=2)
+    files = [str(path) for path in (CONFIGS / "fsdp2.yaml", tmp_path / "batches.pt", tmp_path / "out.pt")]
+    launch(script, *files, way, processes=2)
     found = torch.load(tmp_path / "out.pt")
     (sum(model(**batch)["loss"] for batch in batches) / 2).backward()
     expected = dict(model.named_parameters())

@@ -18,6 +18,7 @@ from torch import nn
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLDecoderLayer, Qwen2_5_VLVisionBlock
 
 from vst_vla.vla.memory import Rotation
+from vst_vla.vla.quantize import is_quantized, stacked
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Queries (...,n,h,d), keys and values (...,n,g,d) -> (...,n,h*d)."""
@@ -90,12 +91,18 @@ def fused(linears: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | No
     """Weight and bias of the layers' outputs side by side. Their own become views of it: nothing is held twice.
 
     On a CPU the weight lies in memory input by input, for products of few rows that are 10 to 40 % faster (measured).
+    A quantised one stays row by row.
     """
-    weight = torch.cat([linear.weight for linear in linears])
-    if weight.device.type == "cpu":
-        weight = weight.t().contiguous().t()
-    for linear, part in zip(linears, weight.split([len(linear.weight) for linear in linears]), strict=True):
-        linear.weight.data = part
+    weights = [linear.weight for linear in linears]
+    if is_quantized(weights[0]):
+        weight = stacked(weights)
+    else:
+        weight = torch.cat(weights)
+        weight = weight.t().contiguous().t() if weight.device.type == "cpu" else weight
+    start = 0
+    for linear in linears:
+        end = start + len(linear.weight)
+        linear.weight, start = nn.Parameter(weight[start:end], requires_grad=linear.weight.requires_grad), end
     if linears[0].bias is None:
         return weight, None
     return weight, torch.cat([linear.bias for linear in linears])

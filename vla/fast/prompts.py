@@ -39,10 +39,29 @@ class Language:
         self._norm = vlm.model.language_model.norm
         self._embedding, self._logits = vlm.get_input_embeddings(), vlm.lm_head
         self.layers: list[LayerWeights] = [text_weights(layer) for layer in vlm.model.language_model.layers]
+        last = self.layers[-1]
+        rows = last.heads[0] * last.heads[2]
+        self._queries = last.qkv[:rows], last.qkv_bias[:rows]
+        self._keys_values = last.qkv[rows:], last.qkv_bias[rows:]
 
     def norm(self, hidden: torch.Tensor) -> torch.Tensor:
         """The norm behind the last layer."""
         return F.rms_norm(hidden, hidden.shape[-1:], self._norm.weight, self._norm.variance_epsilon)
+
+    def last_queries(self, hidden: torch.Tensor, *, rotation: Rotation) -> torch.Tensor:
+        """The last layer's, of states before it: (B,Q,D) -> (B,Q,h,d), turned to their positions."""
+        seen, (_, _, width) = self._seen(hidden), self.layers[-1].heads
+        return turn(F.linear(seen, *self._queries).unflatten(-1, (-1, width)), rotation)
+
+    def last_keys_values(self, hidden: torch.Tensor, *, rotation: Rotation) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last layer's: (B,L,D) -> keys turned to their positions, and values, both (B,L,g,d)."""
+        seen, (_, keys, width) = self._seen(hidden), self.layers[-1].heads
+        both = F.linear(seen, *self._keys_values).unflatten(-1, (-1, width))
+        return turn(both[..., :keys, :], rotation), both[..., keys:, :]
+
+    def _seen(self, hidden: torch.Tensor) -> torch.Tensor:
+        last = self.layers[-1]
+        return F.rms_norm(hidden, hidden.shape[-1:], last.before, last.eps)
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Words (...) -> (...,D)."""
@@ -76,7 +95,7 @@ class PreparedPrompts:
         """Every layer's keys and values, and the rotation of `num_after` positions behind each prompt."""
         kept: Kept = []
         hidden = self._through_body(slots, kept=kept)
-        kept.append(_keys_values(hidden, self.language.layers[-1], rotation=self.rows.rotation))
+        kept.append(self.language.last_keys_values(hidden, rotation=self.rows.rotation))
         cos, sin = (table[:, :, :num_after] for table in self.rows.after)
         return Memory(
             keys=tuple(keys.transpose(1, 2) for keys, _ in kept),
@@ -126,13 +145,13 @@ class PreparedPrompts:
 
     def _states(self, slots: torch.Tensor | None, *, kept: Kept) -> torch.Tensor:
         """States (B,Q,D) at the places that are read."""
-        hidden, weights, rows = self._through_body(slots, kept=kept), self.language.layers[-1], self.rows
-        keys, values = _keys_values(hidden, weights, rotation=rows.rotation)
+        hidden, language, rows = self._through_body(slots, kept=kept), self.language, self.rows
+        keys, values = language.last_keys_values(hidden, rotation=rows.rotation)
         kept.append((keys, values))
         picked = hidden.flatten(0, 1)[rows.queries]
-        queries = _queries(picked, weights, rotation=rows.query_rotation)
+        queries = language.last_queries(picked, rotation=rows.query_rotation)
         mixed = attend_masked(queries, keys, values, mask=rows.query_mask)
-        return self.language.norm(finish(picked, mixed, weights))
+        return language.norm(finish(picked, mixed, language.layers[-1]))
 
     def _through_body(self, slots: torch.Tensor | None, *, kept: Kept) -> torch.Tensor:
         """Hidden states (B,L,D) before the last layer."""
@@ -148,25 +167,6 @@ class PreparedPrompts:
         for weights in self.language.layers[:-1]:
             hidden = run_layer(hidden, weights, rotation=self.rows.rotation, attend=attend)
         return hidden
-
-
-def _keys_values(
-    hidden: torch.Tensor, weights: LayerWeights, *, rotation: Rotation
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B,L,D) -> keys turned to their positions, and values, both (B,L,g,d)."""
-    queries, keys, width = weights.heads
-    seen = F.rms_norm(hidden, hidden.shape[-1:], weights.before, weights.eps)
-    start = queries * width
-    both = F.linear(seen, weights.qkv[start:], weights.qkv_bias[start:]).unflatten(-1, (-1, width))
-    return turn(both[..., :keys, :], rotation), both[..., keys:, :]
-
-
-def _queries(hidden: torch.Tensor, weights: LayerWeights, *, rotation: Rotation) -> torch.Tensor:
-    """(B,Q,D) -> (B,Q,h,d), turned to their positions."""
-    count, _, width = weights.heads
-    seen = F.rms_norm(hidden, hidden.shape[-1:], weights.before, weights.eps)
-    rows = count * width
-    return turn(F.linear(seen, weights.qkv[:rows], weights.qkv_bias[:rows]).unflatten(-1, (-1, width)), rotation)
 
 
 def _causal(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from vst_vla.vla.blocks import SELECTIVE
 from vst_vla.vla.contracts import check_history, check_names, unknown_name
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL
 from vst_vla.vla.geometry.supervision import ALIGNMENT, READOUTS
@@ -40,7 +41,10 @@ class Recipe:
         lora_parts: backbone parts that get them, out of vision, merger, language.
         freeze: backbone parts that are not trained, out of vision, merger, language.
         bf16: bfloat16 arithmetic (GPUs).
-        gradient_checkpointing: less memory for about a third more time.
+        gradient_checkpointing: True computes activations again in the backward pass, for less memory and about a third
+            more time; "selective" keeps matrix products and attention and computes the rest again (`blocks`).
+        compile: whether transformer blocks are compiled (`blocks.compile_blocks`); compiled ones keep what is expensive
+            to compute again, as "selective" does.
         max_tokens: longest question.
         image_size: side of the policy's pictures, px.
         crop: share of a policy picture's side that is kept, at a random place in training, in the centre when acting.
@@ -79,7 +83,8 @@ class Recipe:
     lora_parts: tuple[str, ...] = ("language",)
     freeze: tuple[str, ...] = ()
     bf16: bool = False
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | str = False
+    compile: bool = False
     max_tokens: int = 4096
     image_size: int = 224
     crop: float = 0.94
@@ -110,7 +115,20 @@ class Recipe:
             raise ValueError(f"recipe.ema is {self.ema}, expected 0 (off) or less than 1: try 0.999")
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("recipe.optimizer", self.optimizer, OPTIMIZERS)
+        self._check_blocks()
         self._check_pictures()
+
+    def _check_blocks(self) -> None:
+        if self.gradient_checkpointing not in (False, True, SELECTIVE):
+            choices = ("false", "true", SELECTIVE)
+            raise unknown_name("recipe.gradient_checkpointing", str(self.gradient_checkpointing), choices)
+        if not isinstance(self.compile, bool):
+            raise ValueError(f"recipe.compile is {self.compile}, expected true or false")
+        if self.compile and self.gradient_checkpointing == SELECTIVE:
+            raise ValueError(
+                f"recipe.compile=true chooses by itself what to keep, recipe.gradient_checkpointing is {SELECTIVE}: "
+                "set it to false, or to true for the least memory"
+            )
 
     def _check_pictures(self) -> None:
         if self.history is not None:

@@ -32,6 +32,7 @@ class RLRecipe:
         fov_width, fov_deg: the camera that pictures with 3-D boxes are brought to (`fov.FovTarget`).
         max_pixels: budget of every other picture.
         bf16: bfloat16 arithmetic (GPUs).
+        gradient_checkpointing: less memory for about a third more time.
         save_every, log_every: steps between checkpoints and log lines.
     """
 
@@ -65,6 +66,8 @@ class RLRecipe:
         for name in ("steps", "prompts", "rows_at_once", "updates", "max_new_tokens", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"rl.{name} is {getattr(self, name)}, expected at least 1")
+        if not isinstance(self.gradient_checkpointing, bool):
+            raise ValueError(f"rl.gradient_checkpointing is {self.gradient_checkpointing}, expected true or false")
         if self.group < 2:
             raise ValueError(f"rl.group is {self.group}, expected at least 2: replies are compared within their group")
         if self.prompts * self.group % self.rows_at_once:

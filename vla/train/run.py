@@ -16,6 +16,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 
+from vst_vla.vla.blocks import SELECTIVE, compile_blocks
 from vst_vla.vla.data.mixture import StepBatches
 from vst_vla.vla.data.robot import DEFAULT_READER, ReaderOptions, RobotDataset
 from vst_vla.vla.model import VLAModel
@@ -97,6 +98,8 @@ def train(
             num_processes=processes.num_processes,
         )
     processes.print(_told(batches, steps=steps))
+    if recipe.compile:
+        compile_blocks(model.vlm)
     trainer = VLATrainer(
         model=model,
         args=_arguments(recipe, steps=steps, run_folder=run_folder, seed=seed, num_processes=processes.num_processes),
@@ -151,7 +154,8 @@ def _arguments(recipe: Recipe, *, steps: int, run_folder: Path, seed: int, num_p
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.bf16,
-        gradient_checkpointing=recipe.gradient_checkpointing,
+        gradient_checkpointing=bool(recipe.gradient_checkpointing),
+        gradient_checkpointing_kwargs={SELECTIVE: recipe.gradient_checkpointing == SELECTIVE},
         logging_steps=recipe.log_every,
         logging_nan_inf_filter=False,  # it would wait for the GPU at every step; `log` refuses what is no number
         save_steps=recipe.save_every,

@@ -1,7 +1,7 @@
 """Servers whose policy takes no time, so that a measurement is of everything else. One a process:
 
-    python tests/bench/instant.py vst-vla PORT      the package's server, with no limit on the rate
-    python tests/bench/instant.py reference PORT    the loop of openpi's own server: inference inside the handler
+    python -m vst_vla.scripts.bench_rows.instant vst-vla PORT      the package's server, with no limit on the rate
+    python -m vst_vla.scripts.bench_rows.instant reference PORT    the loop of openpi's own: inference in the handler
 
 The reference is written after the published description of openpi's protocol; its codec is openpi-client's when that is
 installed (`--openpi-client`), else the package's, whose bytes are the same.
@@ -14,6 +14,7 @@ import asyncio
 import importlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
@@ -53,7 +54,7 @@ def serve_ours(port: int, *, max_message_mib: float) -> None:
     PolicyServer(InstantPolicy(), settings=ServerSettings(port=port, limits=limits)).run()
 
 
-async def serve_reference(port: int, *, codec: object) -> None:
+async def serve_reference(port: int, *, codec: Any) -> None:
     """One coroutine a connection that decodes, infers and encodes on the event loop."""
     policy = InstantPolicy()
 
@@ -66,7 +67,7 @@ async def serve_reference(port: int, *, codec: object) -> None:
                 start = time.monotonic()
                 observation = codec.unpackb(await connection.recv())
                 before = time.monotonic()
-                reply = dict(policy.infer(observation))
+                reply: dict[str, Any] = dict(policy.infer(observation))
                 reply["server_timing"] = {"infer_ms": (time.monotonic() - before) * 1e3}
                 if previous is not None:
                     reply["server_timing"]["prev_total_ms"] = previous * 1e3
@@ -101,7 +102,7 @@ def main() -> None:
     if arguments.kind == "vst-vla":
         serve_ours(arguments.port, max_message_mib=arguments.max_message_mib)
         return
-    codec = importlib.import_module("openpi_client.msgpack_numpy") if arguments.openpi_client else OwnCodec
+    codec: Any = importlib.import_module("openpi_client.msgpack_numpy") if arguments.openpi_client else OwnCodec
     asyncio.run(serve_reference(arguments.port, codec=codec))
 
 
