@@ -40,6 +40,12 @@ def quantize(vlm: Qwen2_5_VLForConditionalGeneration, name: str) -> None:
         quantize_(blocks, _config(name))
 
 
+def block_bytes(vlm: Qwen2_5_VLForConditionalGeneration) -> int:
+    """Bytes of what `quantize` works on: the matrices of all blocks' linear layers."""
+    parts = [*vlm.model.visual.blocks.modules(), *vlm.model.language_model.layers.modules()]
+    return sum(stored_bytes(part.weight) for part in parts if isinstance(part, nn.Linear))
+
+
 def is_quantized(weight: torch.Tensor) -> bool:
     """Whether it is made of other tensors, as torchao's are: numbers of few bits and their scales."""
     return bool(is_traceable_wrapper_subclass(weight))
@@ -84,8 +90,3 @@ def _check_fp8(device: torch.device) -> None:
     if found < FP8_CAPABILITY:
         card = f"'{torch.cuda.get_device_name(device)}' has {found[0]}.{found[1]}"
         raise ValueError(f"{needs}, {card} and supports {INT8}: use policy.quantize={INT8}")
-
-
-def linear_weights(module: nn.Module) -> list[torch.Tensor]:
-    """The matrices of its linear layers."""
-    return [part.weight for part in module.modules() if isinstance(part, nn.Linear)]

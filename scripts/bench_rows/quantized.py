@@ -14,8 +14,7 @@ from vst_vla.scripts.bench_rows.shapes import Shape, make_policy, observations
 from vst_vla.scripts.bench_rows.timing import in_turns, milliseconds, times_faster
 from vst_vla.vla.fast.path import FastPath
 from vst_vla.vla.inference import InferencePipeline
-from vst_vla.vla.model import VLAModel
-from vst_vla.vla.quantize import check_quantization, linear_weights, quantize, stored_bytes
+from vst_vla.vla.quantize import block_bytes, check_quantization, quantize
 
 WHOLE = "weights as they are"
 
@@ -41,7 +40,7 @@ class Quantized:
         }
         floor = acting_work(policies[WHOLE], shape=shape, batch=1)
         quantize(policies[self.kind].vlm, self.kind)
-        sizes = {name: _bytes_of_blocks(policy) for name, policy in policies.items()}
+        sizes = {name: block_bytes(policy.vlm) for name, policy in policies.items()}
         given = observations(shape, policy=policies[WHOLE], count=1)
         paths = {name: FastPath(policy, pipeline=InferencePipeline(policy)) for name, policy in policies.items()}
         exact, found = (paths[name].predict(given) for name in (WHOLE, self.kind))
@@ -58,8 +57,3 @@ class Quantized:
     def names(self) -> tuple[str, str]:
         """Of the two ways, ours first."""
         return self.kind, WHOLE
-
-
-def _bytes_of_blocks(policy: VLAModel) -> int:
-    blocks = [*policy.vlm.model.visual.blocks, *policy.vlm.model.language_model.layers]
-    return sum(stored_bytes(weight) for block in blocks for weight in linear_weights(block))

@@ -19,19 +19,11 @@ from vst_vla.vla.fast.graphs import Inputs
 from vst_vla.vla.fast.path import FastPath
 from vst_vla.vla.inference import InferencePipeline
 from vst_vla.vla.model import VLAModel
-from vst_vla.vla.quantize import check_quantization, linear_weights, quantize, stored_bytes
+from vst_vla.vla.quantize import block_bytes, check_quantization, quantize
 from vst_vla.vla.room import half_bytes, weight_bytes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 needs_torchao = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="torchao is not installed")
-
-
-def block_bytes(model: VLAModel) -> int:
-    return sum(map(stored_bytes, (w for part in blocks(model) for w in linear_weights(part))))
-
-
-def blocks(model: VLAModel) -> list[torch.nn.Module]:
-    return [*model.vlm.model.visual.blocks, *model.vlm.model.language_model.layers]
 
 
 @pytest.fixture
@@ -54,13 +46,13 @@ def model(request: pytest.FixtureRequest, head_batches: ModuleType, robot_folder
 @needs_torchao
 def test_blocks_take_a_quarter_and_both_paths_act_alike(model: VLAModel, observations: list[dict]) -> None:
     pipeline = InferencePipeline(model)
-    before, whole = block_bytes(model), weight_bytes(model)
+    before, whole = block_bytes(model.vlm), weight_bytes(model)
     quantize(model.vlm, "int8")
-    assert block_bytes(model) < 0.29 * before  # a byte a weight, and a scale and an offset a row
-    assert half_bytes(model) < weight_bytes(model) == whole - before + block_bytes(model)
+    assert block_bytes(model.vlm) < 0.29 * before  # a byte a weight, and a scale and an offset a row
+    assert half_bytes(model) < weight_bytes(model) == whole - before + block_bytes(model.vlm)
     plain = model.predict(pipeline.inputs(observations))
     path = FastPath(model, pipeline=pipeline)
-    assert block_bytes(model) < 0.29 * before
+    assert block_bytes(model.vlm) < 0.29 * before
     torch.testing.assert_close(path.predict(observations), plain, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(model.predict(pipeline.inputs(observations)), plain, atol=1e-4, rtol=1e-4)
     weight = model.vlm.model.language_model.layers[0].mlp.up_proj.weight
@@ -90,7 +82,7 @@ def test_a_policy_of_a_folder(
     for dtype, share in (("auto", 0.29), ("bfloat16", 0.55)):
         plain = VLAPolicy(tmp_path / "model", device="cpu", dtype=dtype)
         small = VLAPolicy(tmp_path / "model", device="cpu", dtype=dtype, quantize="int8")
-        assert block_bytes(small._path._model) < share * block_bytes(plain._path._model)
+        assert block_bytes(small._path._model.vlm) < share * block_bytes(plain._path._model.vlm)
         assert small.checkpoint == f"{plain.checkpoint}+int8", "records of episodes tell them apart"
         few = small.infer_batch(observations[:3])
         for observation, ours in zip(observations, few, strict=False):
