@@ -7,10 +7,11 @@ about one picture share its difficulties.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 from vst_vla.envs.statistics import mcnemar_exact, paired_bootstrap, wilson_interval
+from vst_vla.policies.guessing import guesses
 from vst_vla.vla.benchmarks import Benchmark
 from vst_vla.vla.benchmarks.base import Scored, by_category, mean
 from vst_vla.vla.tasks.choice import Choice
@@ -20,15 +21,13 @@ Answers = Mapping[str, Sequence[Scored]]
 """Stage -> its scored items, in the order of the stages; every stage was asked the same."""
 
 FALL = 0.02
-GUESSES = 20
-"""Answers to other questions of a family that stand for guessing without looking."""
 
 
 def family_rows(benchmark: Benchmark, answers: Answers, *, families: Sequence[str]) -> list[dict[str, Any]]:
     """A row a family: its score after each stage, beside guessing and beside the stage before.
 
-    Guessing is what the right answers to other questions of the family would score. A family without items (its
-    answers are free text) has a row without scores.
+    Guessing is what the right answers to other questions would score (`guessing`). A family without items (its answers
+    are free text) has a row without scores.
 
     Args:
         benchmark: that scored the answers.
@@ -62,16 +61,31 @@ def fallen(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]
     return found
 
 
-def thinking_rows(answers: Answers) -> dict[str, dict[str, Any]]:
-    """By stage, how many replies to thinking prompts are well formed, and how many letters are right.
+def form_rows(answers: Answers) -> dict[str, dict[str, Any]]:
+    """By stage, how many replies to thinking prompts are well formed."""
+    return {
+        stage: {
+            "num_items": len(scored),
+            "well_formed": _share(scored, lambda entry: is_well_formed(entry.reply, thinking=True)),
+        }
+        for stage, scored in answers.items()
+    }
+
+
+def choice_rows(answers: Answers) -> dict[str, dict[str, Any]]:
+    """By stage, how many letters are right, and how many more than after the stage before.
 
     Raises:
         ValueError: stages that were asked different questions.
     """
     _require_same(answers)
-    rows = {stage: _thinking(scored) for stage, scored in answers.items()}
-    for (_, before), (stage, now) in pairwise(answers.items()):
-        rows[stage]["choices_over_previous"] = _choices_change(_choices(before), _choices(now))
+    chosen = {stage: _choices(scored) for stage, scored in answers.items()}
+    rows: dict[str, dict[str, Any]] = {
+        stage: {"num_choices": len(scored), "right": _share(scored, lambda entry: entry.score == 1.0)}
+        for stage, scored in chosen.items()
+    }
+    for (_, before), (stage, now) in pairwise(chosen.items()):
+        rows[stage]["over_previous"] = _choices_change(before, now)
     return rows
 
 
@@ -87,7 +101,7 @@ def _row(benchmark: Benchmark, family: str, answers: Answers) -> dict[str, Any]:
     asked = answers[stages[0]]
     if not asked:
         return {"family": family, "num_items": 0, "why": "free text, which no rule scores"}
-    guessed = _guesses(benchmark, asked)
+    guessed = guesses(benchmark, asked)
     return {
         "family": family,
         "level": asked[0].item.about["level"],
@@ -98,16 +112,6 @@ def _row(benchmark: Benchmark, family: str, answers: Answers) -> dict[str, Any]:
         "over_guessing": {stage: _difference(guessed, answers[stage]) for stage in stages},
         "over_previous": {now: _difference(_scores(answers[before]), answers[now]) for before, now in pairwise(stages)},
     }
-
-
-def _guesses(benchmark: Benchmark, asked: Sequence[Scored]) -> list[float]:
-    """For each item, the mean score of the truths of the next items of its family."""
-    guessed = []
-    for place, entry in enumerate(asked):
-        others = islice((*asked[place + 1 :], *asked[:place]), GUESSES)
-        scores = [benchmark.score(entry.item, reply=other.item.truth).score for other in others]
-        guessed.append(sum(scores) / len(scores) if scores else 0.0)
-    return guessed
 
 
 def _scores(scored: Sequence[Scored]) -> list[float]:
@@ -122,16 +126,6 @@ def _difference(before: Sequence[float], now: Sequence[Scored]) -> dict[str, Any
 
 def _choices(scored: Sequence[Scored]) -> list[Scored]:
     return [entry for entry in scored if Choice.name in entry.item.about["modes"]]
-
-
-def _thinking(scored: Sequence[Scored]) -> dict[str, Any]:
-    choices = _choices(scored)
-    return {
-        "num_items": len(scored),
-        "well_formed": _share(scored, lambda entry: is_well_formed(entry.reply, thinking=True)),
-        "num_choices": len(choices),
-        "choices_right": _share(choices, lambda entry: entry.score == 1.0),
-    }
 
 
 def _share(scored: Sequence[Scored], holds: Callable[[Scored], bool]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from vst_vla.envs.revision import code_revision
 from vst_vla.policies.benchmark_run import run_benchmark
 from vst_vla.policies.tuning_data import apart
-from vst_vla.policies.tuning_report import fallen, family_rows, lifted, thinking_rows
+from vst_vla.policies.tuning_report import choice_rows, fallen, family_rows, form_rows, lifted
 from vst_vla.scripts import benchmark, grpo, qa, train
 from vst_vla.scripts.config import compose
 from vst_vla.scripts.exit_status import exit_status
@@ -24,8 +24,8 @@ from vst_vla.vla.benchmarks.base import Scored
 from vst_vla.vla.files import write_json
 from vst_vla.vla.train.curve import training_curve
 
-START = "start"
 ANSWERS, THOUGHTS = "answers", "thoughts"
+OF_A_TEST = ("thinking", "after")  # the rest is vst-vla qa's
 
 
 def main(argv: list[str]) -> int:
@@ -51,7 +51,7 @@ def question_stages(config: dict[str, Any]) -> Iterator[Stage]:
             chosen = {"out": f"{out}/questions/{name}/{place}", **common, **scenes, **settings}
             yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
     for name, settings in config["tests"].items():
-        chosen = {key: value for key, value in settings.items() if key != "thinking"}
+        chosen = {key: value for key, value in settings.items() if key not in OF_A_TEST}
         chosen = {"out": f"{out}/tests/{name}", **common, **config["held_out"], **chosen}
         yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
     rows = {"export": "vst_rl", "from": f"{out}/questions/verifiable", "out": config["grpo"]["data"]}
@@ -59,8 +59,7 @@ def question_stages(config: dict[str, Any]) -> Iterator[Stage]:
 
 
 def training_stages(config: dict[str, Any]) -> Iterator[Stage]:
-    """Every stage of training from the checkpoint of the one before, the tests before the first and after each."""
-    yield from test_stages(config, START, checkpoint="tiny")
+    """Every stage of training from the checkpoint of the one before, and the tests after it."""
     checkpoint = "tiny"
     for name, settings in [*config["train"].items(), ("grpo", config["grpo"])]:
         verb, run, length = ("grpo", grpo.main, "rl") if name == "grpo" else ("train", train.main, "recipe")
@@ -73,10 +72,16 @@ def training_stages(config: dict[str, Any]) -> Iterator[Stage]:
 
 def test_stages(config: dict[str, Any], name: str, *, checkpoint: str) -> Iterator[Stage]:
     """The held-out questions to one checkpoint."""
-    for test, settings in config["tests"].items():
+    for test in tests_after(config, name):
+        thinking = config["tests"][test]["thinking"]
         chosen = {"data": f"{config['out']}/tests/{test}", "out": f"{config['out']}/answers/{name}/{test}"}
-        chosen |= {"checkpoint": checkpoint, "thinking": settings["thinking"]} | config["benchmark"]
+        chosen |= {"checkpoint": checkpoint, "thinking": thinking} | config["benchmark"]
         yield Stage(name=f"{name} tests", verb="benchmark", run=benchmark.main, arguments=overrides(chosen))
+
+
+def tests_after(config: dict[str, Any], name: str) -> list[str]:
+    """The tests that follow a stage."""
+    return [test for test, settings in config["tests"].items() if name in settings["after"]]
 
 
 def make_record(config: dict[str, Any], progress: Progress, *, command: str) -> dict[str, Any]:
@@ -84,13 +89,13 @@ def make_record(config: dict[str, Any], progress: Progress, *, command: str) -> 
     out = Path(config["out"])
     judge = make_benchmark({"name": "held_out", **config["benchmark"]["benchmark"]})
     trained = [*config["train"], "grpo"]
-    stages = [START, *trained]
     answers: dict[str, dict[str, list[Scored]]] = {
         test: {
             stage: run_benchmark(
                 judge, data=out / "tests" / test, out=out / "answers" / stage / test, answerer=None, settings={}
             )
-            for stage in stages
+            for stage in trained
+            if test in tests_after(config, stage)
         }
         for test in config["tests"]
     }
@@ -106,9 +111,10 @@ def make_record(config: dict[str, Any], progress: Progress, *, command: str) -> 
         "peak_rss_gib": round(progress.peak_gib, 2),
         "assets": manifest["assets"],
         "apart": apart(out / "questions", out / "tests"),
-        "lifted": {stage: lifted(rows, stage=stage) for stage in trained},
+        "lifted": {stage: lifted(rows, stage=stage) for stage in answers[ANSWERS]},
         "fallen": fallen(rows),
-        "thinking": thinking_rows(answers[THOUGHTS]),
+        "thinking": form_rows(answers[THOUGHTS]),
+        "choices": {test: choice_rows(scored) for test, scored in answers.items()},
         "families": rows,
         "curves": {name: training_curve(out / name / "run") for name in trained},
     }
@@ -116,13 +122,19 @@ def make_record(config: dict[str, Any], progress: Progress, *, command: str) -> 
 
 def told(record: dict[str, Any]) -> str:
     """The record in a few lines."""
-    lines = [f"{'family':<22} {'guess':>6} " + " ".join(f"{stage:>10}" for stage in record["steps"])]
+    stages = list(record["lifted"])
+    lines = [f"{'family':<22} {'guess':>6} " + " ".join(f"{stage:>10}" for stage in stages)]
     for row in record["families"]:
         if row["num_items"]:
-            scores = " ".join(f"{row['scores'][stage]:>10.1%}" for stage in record["steps"])
+            scores = " ".join(f"{row['scores'][stage]:>10.1%}" for stage in stages)
             lines.append(f"{row['family']:<22} {row['guessing']:>6.1%} {scores}")
     for stage, names in record["lifted"].items():
         lines.append(f"{stage}: {len(names)} of {len(record['families'])} families above guessing")
+    for stage, form in record["thinking"].items():
+        lines.append(f"{stage}: {form['well_formed']['share']:.1%} of {form['num_items']} thoughts well formed")
+    for test, rows in record["choices"].items():
+        rights = ", ".join(f"{stage} {row['right']['share']:.1%}" for stage, row in rows.items() if row["right"])
+        lines.append(f"letters right in {test}: {rights}")
     return "\n".join(lines)
 
 

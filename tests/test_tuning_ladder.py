@@ -19,9 +19,6 @@ from vst_vla.scripts.tuning_ladder import make_record, question_stages, told, tr
 from vst_vla.vla.data.export import export_records
 from vst_vla.vla.data.records import write_records
 
-STAGES = ["start", "dense", "sft", "cold_start", "grpo"]
-
-
 def test_every_stage_starts_from_the_one_before_and_is_tested():
     config = compose("tuning_ladder", ["out=O"])
     made = [*question_stages(config), *training_stages(config)]
@@ -36,9 +33,9 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
         ("grpo", "backbone.name=O/cold_start/model"),
     ]
     asked = [a for s in made if s.verb == "benchmark" for a in s.arguments if a.startswith(("checkpoint", "thinking"))]
-    assert asked[:4] == ["checkpoint=tiny", "thinking=false", "checkpoint=tiny", "thinking=true"]
+    assert asked[:4] == ["checkpoint=O/sft/model", "thinking=false", "checkpoint=O/cold_start/model", "thinking=false"]
     assert asked[-2:] == ["checkpoint=O/grpo/model", "thinking=true"]
-    assert len(asked) == 4 * len(STAGES)
+    assert len(asked) == 2 * sum(len(settings["after"]) for settings in config["tests"].values()) == 10
 
 
 def dataset(folder, *, suite, seed, families):
@@ -76,6 +73,8 @@ def test_the_ladder_in_small(tmp_path):
         "tuning_ladder", [f"out={tmp_path}", "steps.dense=1", "steps.grpo=1", "benchmark.max_new_tokens=4"]
     )
     config["train"] = {"dense": config["train"]["dense"]}
+    for settings in config["tests"].values():
+        settings["after"] = ["dense", "grpo"]
     config["grpo"]["rl"] = "tiny"
     dataset(tmp_path / "questions" / "dense", suite="libero_object", seed=20, families=["depth_order"])
     dataset(tmp_path / "questions" / "verifiable", suite="libero_object", seed=20, families=["reason_single"])
@@ -88,12 +87,14 @@ def test_the_ladder_in_small(tmp_path):
     json.dumps(record, allow_nan=False)
     depth, caption = record["families"]
     assert (depth["family"], depth["num_items"], caption["num_items"]) == ("depth_order", 4, 0)
-    assert list(depth["scores"]) == ["start", "dense", "grpo"]
-    assert depth["guessing"] == pytest.approx(1 / 3, abs=1e-3)  # of the three others, one has the same letter
+    assert list(depth["scores"]) == ["dense", "grpo"]
+    assert depth["guessing"] == 0.5  # two letters are on offer
     assert list(record["lifted"]) == list(record["fallen"]) == ["dense", "grpo"]
-    assert record["thinking"]["grpo"]["num_choices"] == 4
+    assert record["thinking"]["grpo"]["num_items"] == 4
+    assert record["choices"]["thoughts"]["grpo"]["num_choices"] == 4
+    assert "over_previous" in record["choices"]["answers"]["grpo"]
     assert any(key.startswith("rewards/") for key in record["curves"]["grpo"][0])
-    assert {record["stage_s"][name] > 0 for name in ("start tests", "dense", "dense tests", "grpo", "grpo tests")} == {
+    assert {record["stage_s"][name] > 0 for name in ("dense", "dense tests", "grpo", "grpo tests")} == {
         True
     }
     assert record["apart"]["shared_scenes"] == record["apart"]["shared_objects"] == []

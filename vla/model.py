@@ -257,7 +257,8 @@ class VLAModel(nn.Module):
         targets = batch["labels"][:, 1:]
         wanted = targets != IGNORED
         logits = self.vlm.lm_head(self.encode(batch)[:, :-1][wanted]).float()
-        return token_loss(logits, targets=targets[wanted])
+        weights = batch["target_weights"][:, 1:][wanted] if "target_weights" in batch else None
+        return token_loss(logits, targets=targets[wanted], weights=weights)
 
     def _camera_offsets(self, grids: tuple[tuple[int, ...], ...]) -> torch.Tensor:
         """Each visual token's camera vector, (V,D); the pictures of a row come in the spec's order."""

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from vst_vla.policies.tuning_data import apart, object_kinds
-from vst_vla.policies.tuning_report import fallen, family_rows, lifted, thinking_rows
+from vst_vla.policies.tuning_report import choice_rows, fallen, family_rows, form_rows, lifted
 from vst_vla.vla.benchmarks import make_benchmark
 from vst_vla.vla.benchmarks.item import Item
 
@@ -22,7 +22,7 @@ def item(number, family="depth_order", truth=None, mode="multi_choices_score"):
         prompt="Which?",
         truth=truth or "AB"[number % 2],
         group=f"picture {number // 4}",
-        about={"modes": [mode], "level": "L2"},
+        about={"modes": [mode], "level": "L2", "form": ""},
     )
 
 
@@ -70,7 +70,7 @@ def test_stages_that_were_asked_other_questions_are_refused():
     with pytest.raises(ValueError, match="stages 'start' and 'sft' were asked different questions"):
         family_rows(JUDGE, answers, families=["depth_order"])
     with pytest.raises(ValueError, match="were asked different questions"):
-        thinking_rows(answers)
+        choice_rows(answers)
 
 
 def test_form_and_letters_after_reasoning():
@@ -80,16 +80,17 @@ def test_form_and_letters_after_reasoning():
         "cold_start": scored(items, lambda n, entry: "<think>so</think>A" if n else "<think>so"),
         "grpo": scored(items, lambda n, entry: f"<think>so</think>{entry.truth}"),
     }
-    rows = thinking_rows(answers)
-    assert rows["sft"]["well_formed"]["share"] == 0
-    assert rows["cold_start"]["well_formed"]["share"] == pytest.approx(COUNT / (COUNT + 1), abs=1e-4)
-    assert rows["cold_start"]["num_choices"] == COUNT
-    assert rows["cold_start"]["choices_right"]["share"] == pytest.approx(0.5 - 1 / COUNT)
-    change = rows["grpo"]["choices_over_previous"]
+    forms, choices = form_rows(answers), choice_rows(answers)
+    assert forms["sft"]["well_formed"]["share"] == 0
+    assert forms["cold_start"]["well_formed"]["share"] == pytest.approx(COUNT / (COUNT + 1), abs=1e-4)
+    assert choices["cold_start"]["num_choices"] == COUNT
+    assert choices["cold_start"]["right"]["share"] == pytest.approx(0.5 - 1 / COUNT)
+    assert "over_previous" not in choices["sft"]
+    change = choices["grpo"]["over_previous"]
     assert change["difference"] == pytest.approx(0.5 + 1 / COUNT)
     assert change["ci95"][0] > 0
     assert change["mcnemar_p"] < 1e-4
-    json.dumps(rows, allow_nan=False)
+    json.dumps([forms, choices], allow_nan=False)
 
 
 def test_what_training_and_tests_share(tmp_path):

@@ -69,6 +69,27 @@ def test_loss_and_gradients_are_those_of_padded_rows(
         torch.testing.assert_close(gradient, theirs[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
+def test_replies_that_weigh_alike_do_so_packed_or_padded(
+    model: VLAModel, rows: QuestionRows, network: VLAModel, collator: Collator
+) -> None:
+    """At 1 the loss is the mean of the conversations' own losses, at 0 that of all tokens, in between between."""
+    records = [rows[index] for index in range(len(rows))]
+    use_attention(model.vlm, PACKED_ATTENTION)
+    alone = torch.stack([gradients(model, collator.pack([record]))[0] for record in records])
+    balanced = Collator(network.processor, reply_balance=1.0)
+    packed, ours = gradients(model, balanced.pack(records))
+    torch.testing.assert_close(packed, alone.mean(), atol=1e-5, rtol=1e-5)
+    padded, theirs = gradients(model, balanced.questions(records))
+    torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
+    for name, gradient in ours.items():
+        torch.testing.assert_close(gradient, theirs[name], atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    tokens = torch.tensor([(collator.pack([r])["labels"] != IGNORED).sum() for r in records]).float()
+    half = Collator(network.processor, reply_balance=0.5).pack(records)
+    expected = (alone * tokens.sqrt()).sum() / tokens.sqrt().sum()
+    torch.testing.assert_close(gradients(model, half)[0], expected, atol=1e-5, rtol=1e-5)
+    assert abs(packed - gradients(model, collator.pack(records))[0]) > 1e-3, "balance changes the loss"
+
+
 @EVERY_ATTENTION
 def test_a_sample_cannot_see_its_neighbour(
     model: VLAModel, rows: QuestionRows, collator: Collator, attention: str

@@ -22,10 +22,10 @@ FOV = FovTarget(width=112, hfov_deg=45)
 BOXES = '[{"bbox_3d": [0, 0, 1, 2, 2, 2, 0, 0, 0], "label": "milk"}]'
 
 
-def row(name, mode, truth, *, level="L2", question="<image>Which?", pictures=1):
+def row(name, mode, truth, *, level="L2", question="<image>Which?", pictures=1, thought=""):
     picture = {"bytes": encode_png(np.zeros((40, 90, 3), np.uint8)), "path": "a.png"}
     meta = {"mode": [mode], "question_type": "any", "level": level}
-    texts = {"thought": "", "answer_gt": truth, "answer": truth, "data_source": "test", "meta_info": json.dumps(meta)}
+    texts = {"thought": thought, "answer_gt": truth, "answer": truth, "data_source": "test", "meta_info": json.dumps(meta)}
     return {"id": name, "images": [picture] * pictures, "question": question, **texts}
 
 
@@ -39,6 +39,7 @@ def dataset(tmp_path_factory):
     rows = [
         row("relation", "multi_choices_score", "B"),
         row("perception", "mra_score", "42", level="L0"),
+        row("thought", "mra_score", "42", level="L0", thought="I count them."),
         row("boxes", "bbox3d", BOXES, question="<image>Detect it. hfov 90.00, vfov 47.92, 90x40."),
         row("two", "vqa_score", "left", question="First <image> then <image>: which?", pictures=2),
         row("many", "vqa_score", "left", question="<image>" * 5, pictures=5),
@@ -48,9 +49,9 @@ def dataset(tmp_path_factory):
 
 
 def test_rows_say_whether_to_reason_first(dataset):
-    assert list(dataset) == ["relation", "perception", "boxes", "two"]  # five pictures are more than VST's four
+    assert list(dataset) == ["relation", "perception", "thought", "boxes", "two"]  # five pictures are more than VST's four
     assert {name: r["thinking"] for name, r in dataset.items()} == {
-        "relation": True, "perception": False, "boxes": False, "two": True,
+        "relation": True, "perception": False, "thought": True, "boxes": False, "two": True,
     }  # fmt: skip
     for r in dataset.values():
         system, user = r["prompt"]
@@ -73,14 +74,14 @@ def test_pictures_stand_where_the_question_marks_them(dataset):
 def test_terms_are_paid_with_their_tasks_shares(dataset):
     terms = {term.__name__: term for term in reward_terms()}
     assert tuple(terms) == TERMS == ("format", "accuracy", "count", "spatial")
-    replies = ["<think>so</think>B", "42", BOXES, "left"]
+    replies = ["<think>so</think>B", "42", "<think>so</think>42", BOXES, "left"]
     columns = {key: [r[key] for r in dataset.values()] for key in ("modes", "truth", "thinking")}
     paid = {
         name: term(completions=replies, prompts=None, trainer_state=None, **columns) for name, term in terms.items()
     }
-    assert paid["format"] == [0.5, 0.5, 0.5, 0.0]  # the last one did not reason
-    assert paid["accuracy"] == [0.5, 0.5, 0.5, 0.5]
-    assert paid["count"] == paid["spatial"] == [None] * 4  # no scene graph was asked for
+    assert paid["format"] == [0.5, 0.5, 0.5, 0.5, 0.0]  # the last one did not reason
+    assert paid["accuracy"] == [0.5, 0.5, 0.5, 0.5, 0.5]
+    assert paid["count"] == paid["spatial"] == [None] * 5  # no scene graph was asked for
 
 
 def test_completions_may_be_messages():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from vst_vla.vla.benchmarks.base import Benchmark, Scored, by_category, mean
 from vst_vla.vla.benchmarks.item import Item
@@ -48,7 +48,11 @@ class HeldOut(Benchmark):
                     truth=check.answer,
                     pictures=question.pictures,
                     group=hashlib.blake2b(question.pictures[0], digest_size=8).hexdigest() if question.pictures else "",
-                    about={"modes": list(check.modes), "level": question.meta.get("level", "")},
+                    about={
+                        "modes": list(check.modes),
+                        "level": question.meta.get("level", ""),
+                        "form": _form(question.meta),
+                    },
                 )
 
     def read(self, answer: str, *, item: Item) -> str | None:
@@ -66,3 +70,9 @@ class HeldOut(Benchmark):
         levels = sorted({str(entry.item.about["level"]) for entry in scored} - {""})
         rows = {level: mean(e for e in scored if e.item.about["level"] == level) for level in levels}
         return {"mean_of_families": sum(families) / len(families), "mean_of_items": mean(scored), **rows}
+
+
+def _form(meta: Mapping[str, Any]) -> str:
+    """In which of its forms a family asks: what, on which dial, in which words."""
+    about = meta.get("about") or {}
+    return " ".join(str(about[key]) for key in ("form", "dial", "what") if key in about)

@@ -30,6 +30,7 @@ class Collator:
         image_keys: the policy's pictures in prompt order (`ModelSpec.picture_keys`); none for questions alone.
         num_slots: how many tokens the action head asks for at the end of a robot prompt.
         max_tokens: longest row; a longer question is an error naming it.
+        reply_balance: 0 to 1; each of the n targets of a conversation counts n^-reply_balance in the loss.
 
     Attributes:
         merge: patches of a visual token.
@@ -42,11 +43,13 @@ class Collator:
         image_keys: Sequence[str] = (),
         num_slots: int = 0,
         max_tokens: int = 4096,
+        reply_balance: float = 0.0,
     ) -> None:
         self.processor = processor
         self.image_keys = tuple(image_keys)
         self.num_slots = num_slots
         self.max_tokens = max_tokens
+        self.reply_balance = reply_balance
         self.merge = int(processor.image_processor.merge_size) ** 2
         self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
 
@@ -79,7 +82,7 @@ class Collator:
             ValueError: for a record longer than `max_tokens`.
         """
         batch, rows = self._encode_records(records)
-        return batch | self._pad(rows, num_slots=0)[0]
+        return self._weighted(batch | self._pad(rows, num_slots=0)[0])
 
     def pack(self, records: Sequence[dict[str, Any]]) -> Batch:
         """The same, one after another in a row: input_ids and labels (1,L), sample_lengths (n,); no padding, no mask.
@@ -95,7 +98,7 @@ class Collator:
         batch["input_ids"] = torch.tensor([[token for row in rows for token in row.input_ids]])
         batch["labels"] = torch.tensor([labels])
         batch["sample_lengths"] = torch.tensor([len(row.input_ids) for row in rows])
-        return batch
+        return self._weighted(batch)
 
     def count_tokens(self, outline: dict[str, Any]) -> int:
         """Length of a record whose pictures are given by their sizes (H, W), see `QuestionRows.outline`."""
@@ -107,6 +110,16 @@ class Collator:
         batch, counts = self._pictures([picture for record in records for picture in record["images"]])
         left = iter(counts)
         return batch, [self._encode_record(r, [next(left) for _ in r["images"]]) for r in records]
+
+    def _weighted(self, batch: Batch) -> Batch:
+        """The batch with `target_weights` beside its labels, where long and short replies are to be balanced."""
+        if not self.reply_balance:
+            return batch
+        labels = batch["labels"]
+        lengths = batch["sample_lengths"].tolist() if "sample_lengths" in batch else [labels.shape[1]]
+        parts = (labels != IGNORED).float().split(lengths, dim=1)
+        weights = [part * part.sum(1, keepdim=True).clamp(min=1.0) ** -self.reply_balance for part in parts]
+        return batch | {"target_weights": torch.cat(weights, dim=1)}
 
     def _encode_robot(self, task: str, counts: tuple[int, ...]) -> Encoded:
         messages = robot_messages(task, num_images=len(counts))

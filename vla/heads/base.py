@@ -153,9 +153,21 @@ def masked_mean(values: torch.Tensor, *, action_is_pad: torch.Tensor) -> torch.T
     return (values * real).sum() / (real.sum() * values.shape[-1]).clamp(min=1.0)
 
 
-def token_loss(logits: torch.Tensor, *, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean cross-entropy and accuracy of logits (...,V) over the targets (...) that are not -100."""
+def token_loss(
+    logits: torch.Tensor, *, targets: torch.Tensor, weights: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
+    """Mean cross-entropy and accuracy of logits (...,V) over the targets (...) that are not -100.
+
+    Args:
+        logits: (...,V).
+        targets: (...), -100 where nothing is to be predicted.
+        weights: (...) how much each target counts in the mean of the loss; None for all alike.
+    """
     wanted = targets != IGNORED
     logits, targets = logits[wanted], targets[wanted]
     accuracy = (logits.detach().argmax(-1) == targets).float().mean()
-    return {"loss": F.cross_entropy(logits, targets), "token_accuracy": accuracy}
+    if weights is None:
+        return {"loss": F.cross_entropy(logits, targets), "token_accuracy": accuracy}
+    weights = weights[wanted]
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    return {"loss": (losses * weights).sum() / weights.sum(), "token_accuracy": accuracy}

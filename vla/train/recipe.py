@@ -46,6 +46,8 @@ class Recipe:
         compile: whether transformer blocks are compiled (`blocks.compile_blocks`); compiled ones keep what is expensive
             to compute again, as "selective" does.
         max_tokens: longest question.
+        reply_balance: how far long and short replies of conversations weigh alike in the loss: 0 counts every token
+            alike, as VST does; 1 every reply; 0.5 is InternVL 2.5's square averaging (arXiv 2412.05271).
         image_size: side of the policy's pictures, px.
         crop: share of a policy picture's side that is kept, at a random place in training, in the centre when acting.
         history: control steps before the present of each further picture of every camera, such as (8,), see
@@ -86,6 +88,7 @@ class Recipe:
     gradient_checkpointing: bool | str = False
     compile: bool = False
     max_tokens: int = 4096
+    reply_balance: float = 0.0
     image_size: int = 224
     crop: float = 0.94
     history: tuple[int, ...] | None = None
@@ -111,6 +114,8 @@ class Recipe:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected 0 or more")
         if not 0 <= self.geometry_depth <= 1:
             raise ValueError(f"recipe.geometry_depth is {self.geometry_depth}, expected 0 to 1: try 0.75")
+        if not 0 <= self.reply_balance <= 1:
+            raise ValueError(f"recipe.reply_balance is {self.reply_balance}, expected 0 (tokens) to 1 (replies): try 0.5")
         if not 0 <= self.ema < 1:
             raise ValueError(f"recipe.ema is {self.ema}, expected 0 (off) or less than 1: try 0.999")
         if self.optimizer not in OPTIMIZERS:

@@ -28,7 +28,7 @@ class RLRecipe:
         kl: weight of the divergence from the starting weights; 0 keeps no copy of them. VST's other setting is 0.01.
         max_new_tokens: longest reply.
         reward_factors: on the terms of `rewards.TERMS`; 1 where not given.
-        direct_levels: levels whose questions are answered without reasoning.
+        direct_levels: levels whose questions are answered without reasoning, unless they bring a thought.
         fov_width, fov_deg: the camera that pictures with 3-D boxes are brought to (`fov.FovTarget`).
         max_pixels: budget of every other picture.
         bf16: bfloat16 arithmetic (GPUs).

@@ -42,7 +42,8 @@ def rl_dataset(
         paths: parquet files and folders.
         fov: camera that questions for 3-D boxes are brought to.
         max_pixels: budget of every other picture.
-        direct_levels: levels (L0 to L3) that are answered without reasoning, beside 3-D boxes, which always are.
+        direct_levels: levels (L0 to L3) that are answered without reasoning, beside 3-D boxes, which always are. Rows
+            that bring a thought of their own are reasoned about at every level.
         max_images: questions with more pictures are left out.
 
     Raises:
@@ -67,9 +68,8 @@ def _rows(
         if len(row["images"]) > max_images:
             continue
         meta = row["meta_info"]
-        judge = make_judge(
-            meta["mode"], truth=row["answer_gt"], thinking=False if meta.get("level") in direct else None
-        )
+        is_direct = meta.get("level") in direct and not row["thought"]
+        judge = make_judge(meta["mode"], truth=row["answer_gt"], thinking=False if is_direct else None)
         record = _record(row, boxes=any(isinstance(task, Boxes) for task in judge.tasks), thinking=judge.thinking)
         record = unify_record(record, target=fov) if record["type"] == BOX_TYPE else _fitted(record, plain)
         yield {

@@ -58,6 +58,7 @@ def build_batches(
         image_keys=model.spec.picture_keys if model.spec is not None else (),
         num_slots=int(model.head.num_slots) if model.head is not None else 0,
         max_tokens=recipe.max_tokens,
+        reply_balance=recipe.reply_balance,
     )
     sources, transforms = [], []
     if robot is not None:

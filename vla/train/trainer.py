@@ -2,7 +2,7 @@
 
 Spatial tuning, co-trained policies and later stages all run through it; Accelerate underneath gives mixed precision,
 several GPUs, FSDP and resuming. A step's loss on conversations is the mean over all tokens that are to be predicted in
-it, however they are divided into micro-batches and processes.
+it, weighted by `Recipe.reply_balance`, however they are divided into micro-batches and processes.
 """
 
 from __future__ import annotations
@@ -192,7 +192,9 @@ def _is_complete(checkpoint: Path) -> bool:
 
 
 def _num_targets(batch: Batch) -> torch.Tensor:
-    """How many tokens are to be predicted; none in a robot batch."""
+    """How many tokens are to be predicted, by weight where they have one; none in a robot batch."""
+    if "target_weights" in batch:
+        return batch["target_weights"].sum()
     targets: torch.Tensor = batch["labels"] != IGNORED
     return targets.sum()
 
