@@ -19,6 +19,7 @@ from vst_vla.scripts.tuning_ladder import make_record, question_stages, told, tr
 from vst_vla.vla.data.export import export_records
 from vst_vla.vla.data.records import write_records
 
+
 def test_every_stage_starts_from_the_one_before_and_is_tested():
     config = compose("tuning_ladder", ["out=O"])
     made = [*question_stages(config), *training_stages(config)]
@@ -94,9 +95,7 @@ def test_the_ladder_in_small(tmp_path):
     assert record["choices"]["thoughts"]["grpo"]["num_choices"] == 4
     assert "over_previous" in record["choices"]["answers"]["grpo"]
     assert any(key.startswith("rewards/") for key in record["curves"]["grpo"][0])
-    assert {record["stage_s"][name] > 0 for name in ("dense", "dense tests", "grpo", "grpo tests")} == {
-        True
-    }
+    assert {record["stage_s"][name] > 0 for name in ("dense", "dense tests", "grpo", "grpo tests")} == {True}
     assert record["apart"]["shared_scenes"] == record["apart"]["shared_objects"] == []
     assert "depth_order" in told(record)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}

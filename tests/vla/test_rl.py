@@ -25,7 +25,13 @@ BOXES = '[{"bbox_3d": [0, 0, 1, 2, 2, 2, 0, 0, 0], "label": "milk"}]'
 def row(name, mode, truth, *, level="L2", question="<image>Which?", pictures=1, thought=""):
     picture = {"bytes": encode_png(np.zeros((40, 90, 3), np.uint8)), "path": "a.png"}
     meta = {"mode": [mode], "question_type": "any", "level": level}
-    texts = {"thought": thought, "answer_gt": truth, "answer": truth, "data_source": "test", "meta_info": json.dumps(meta)}
+    texts = {
+        "thought": thought,
+        "answer_gt": truth,
+        "answer": truth,
+        "data_source": "test",
+        "meta_info": json.dumps(meta),
+    }
     return {"id": name, "images": [picture] * pictures, "question": question, **texts}
 
 
@@ -49,7 +55,13 @@ def dataset(tmp_path_factory):
 
 
 def test_rows_say_whether_to_reason_first(dataset):
-    assert list(dataset) == ["relation", "perception", "thought", "boxes", "two"]  # five pictures are more than VST's four
+    assert list(dataset) == [
+        "relation",
+        "perception",
+        "thought",
+        "boxes",
+        "two",
+    ]  # five pictures are more than VST's four
     assert {name: r["thinking"] for name, r in dataset.items()} == {
         "relation": True, "perception": False, "thought": True, "boxes": False, "two": True,
     }  # fmt: skip

@@ -12,8 +12,10 @@ import torch
 
 from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.model import VLAModel
+from vst_vla.vla.train.network import build_network
 from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.train.run import train
+from vst_vla.vla.train.sources import build_batches
 from vst_vla.vla.train.trainer import VLATrainer, latest_checkpoint
 
 HEAD = {"name": "parallel", "chunk": 8}
@@ -112,9 +114,40 @@ def test_a_loss_that_is_no_number_stops_the_run(
     learning_data: ModuleType, question_folder: Path, tmp_path: Path
 ) -> None:
     recipe = learning_data.small_recipe(steps=30, learning_rate=1e30, warmup=0.0, max_grad_norm=1e30)
-    with pytest.raises(ValueError, match=r"is not a number at step \d+: lower the learning rate"):
+    with pytest.raises(
+        ValueError, match=r"is not a number, first in step \d+ \(spatial records .*lower the learning rate"
+    ):
         train(tmp_path / "nan", recipe=recipe, spatial=question_folder)
     assert not (tmp_path / "nan" / "model").exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"micro_batch": 2}, {"pack_tokens": 100, "batch_size": 2}])
+def test_the_batch_that_broke_the_loss_is_named_and_the_checkpoint_before_it_stays(
+    learning_data: ModuleType,
+    question_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, int],
+) -> None:
+    """Found out at the next line of the log, steps later: still the one step and what it learnt from are told."""
+    recipe = learning_data.small_recipe(steps=6, save_every=2, log_every=6, **changes)
+    network = build_network(recipe, backbone="tiny", head=None, data=None, seed=0)
+    batches, _ = build_batches(recipe, model=network, robot=None, spatial=[question_folder], weights=None, seed=0)
+    passes = recipe.split(1)[1]
+    broken = 2 * passes  # the first pass of step 3
+    compute, calls = VLAModel._language_loss, iter(range(100))
+
+    def breaking(self: VLAModel, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = compute(self, batch)
+        return {**found, "loss": found["loss"] * (float("nan") if next(calls) == broken else 1.0)}
+
+    monkeypatch.setattr(VLAModel, "_language_loss", breaking)
+    with pytest.raises(ValueError, match="is not a number, first in step 3") as caught:
+        train(tmp_path / "nan", recipe=recipe, spatial=question_folder)
+    assert f"({batches.told(broken)})" in str(caught.value)
+    newest = latest_checkpoint(tmp_path / "nan" / "run")
+    assert newest is not None
+    assert newest.name == "checkpoint-2"
 
 
 def test_full_disk_while_saving_keeps_the_last_whole_checkpoint(
@@ -146,6 +179,8 @@ def test_recipe_settings_are_checked() -> None:
         Recipe.from_dict({"learning_rat": 1.0})
     with pytest.raises(ValueError, match="image_size 100 is no multiple of 28: try 84 or 112"):
         Recipe(name="x", steps=1, batch_size=1, learning_rate=1e-3, image_size=100)
+    with pytest.raises(ValueError, match=r"reply_balance is 2, expected 0 \(by token\) to 1"):
+        Recipe(name="x", steps=1, batch_size=1, learning_rate=1e-3, reply_balance=2)
 
 
 def test_a_packed_run_is_one_pass_over_the_packs(

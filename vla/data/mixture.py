@@ -21,6 +21,8 @@ from vst_vla.vla.data.packs import Packs
 from vst_vla.vla.transforms import Transform, apply
 
 ROBOT, SPATIAL = "robot", "spatial"
+MOST_TOLD = 8
+"""Rows of a batch that a message names."""
 
 
 class Rows(Protocol):
@@ -103,15 +105,33 @@ class StepBatches(torch.utils.data.Dataset[dict[str, Batch]]):
         """One item: {source name: batch}."""
         return {source.name: self._batch(source, number, item) for number, source in enumerate(self.sources)}
 
+    def told(self, item: int) -> str:
+        """What an item holds, in words: the names of its conversations, the numbers of its robot rows."""
+        return "; ".join(_told(source, _picks(source, item)) for source in self.sources)
+
     def _batch(self, source: Source, number: int, item: int) -> Batch:
-        start, stop = item * source.per_step, (item + 1) * source.per_step
+        picks = _picks(source, item)
         if source.packs is not None:
             assert isinstance(source.rows, Conversations)
-            picks = [row for pack in range(start, stop) for row in source.packs[pack]]
             records = [source.rows.get(row) for row in picks]
             return self.collator.pack([record for record in records if record is not None])
-        rows = [source.rows[int(row)] for row in source.order.rows(start, stop)]
+        rows = [source.rows[row] for row in picks]
         if source.name != ROBOT:
             return self.collator.questions(rows)
         rng = np.random.default_rng([self.seed, number, item])
         return self.collator.robot([apply(self.transforms, row, rng=rng) for row in rows])
+
+
+def _picks(source: Source, item: int) -> list[int]:
+    """The numbers of the rows that an item takes."""
+    start, stop = item * source.per_step, (item + 1) * source.per_step
+    if source.packs is not None:
+        return [row for pack in range(start, stop) for row in source.packs[pack]]
+    return [int(row) for row in source.order.rows(start, stop)]
+
+
+def _told(source: Source, picks: Sequence[int]) -> str:
+    named = source.name != ROBOT
+    words = [str(source.rows[row]["id"]) if named else str(row) for row in picks[:MOST_TOLD]]
+    more = f" and {len(picks) - MOST_TOLD} more" if len(picks) > MOST_TOLD else ""
+    return f"{source.name} {'records' if named else 'rows'} {', '.join(words)}{more}"

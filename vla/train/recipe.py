@@ -115,7 +115,9 @@ class Recipe:
         if not 0 <= self.geometry_depth <= 1:
             raise ValueError(f"recipe.geometry_depth is {self.geometry_depth}, expected 0 to 1: try 0.75")
         if not 0 <= self.reply_balance <= 1:
-            raise ValueError(f"recipe.reply_balance is {self.reply_balance}, expected 0 (tokens) to 1 (replies): try 0.5")
+            raise ValueError(
+                f"recipe.reply_balance is {self.reply_balance}, expected 0 (tokens) to 1 (replies): try 0.5"
+            )
         if not 0 <= self.ema < 1:
             raise ValueError(f"recipe.ema is {self.ema}, expected 0 (off) or less than 1: try 0.999")
         if self.optimizer not in OPTIMIZERS:

@@ -89,8 +89,8 @@ class VLATrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the mean of every source's metrics since the last line; stops the run when the loss is not a number."""
         logs |= self._means()
-        self._metrics.clear()
         self._refuse_nan(logs)
+        self._metrics.clear()
         super().log(logs, start_time)
 
     def _means(self) -> dict[str, float]:
@@ -104,7 +104,21 @@ class VLATrainer(Trainer):
     def _refuse_nan(self, values: Mapping[str, float]) -> None:
         if any(value != value for value in values.values()):
             bad = ", ".join(key for key, value in values.items() if value != value)
-            raise ValueError(f"{bad} is not a number at step {self.state.global_step}: lower the learning rate")
+            raise ValueError(
+                f"{bad} is not a number, first {self._first_bad()}: lower the learning rate, or look at what that step "
+                f"learnt from; '{self.args.output_dir}' keeps the last good checkpoint"
+            )
+
+    def _first_bad(self) -> str:
+        """In which step a metric of this process was first no number, and what its batch held."""
+        values = torch.stack([torch.stack([v.float() for v in kept]) for kept in self._metrics.values()])
+        bad = values.isnan().any(dim=0).nonzero()
+        if not len(bad):
+            return f"by step {self.state.global_step}"
+        processes, passes = self.accelerator.num_processes, self.args.gradient_accumulation_steps
+        call = self.state.global_step * passes - values.shape[1] + int(bad[0])  # one a pass, since the run's first
+        item = call * processes + self.accelerator.process_index
+        return f"in step {call // passes + 1} ({self.train_dataset.told(item)})"
 
     def _share(self, batch: Batch, num_targets: torch.Tensor) -> torch.Tensor | float:
         """What makes a mean over this batch, averaged over items and processes, one over the whole step's tokens."""
