@@ -179,8 +179,20 @@ def test_recipe_settings_are_checked() -> None:
         Recipe.from_dict({"learning_rat": 1.0})
     with pytest.raises(ValueError, match="image_size 100 is no multiple of 28: try 84 or 112"):
         Recipe(name="x", steps=1, batch_size=1, learning_rate=1e-3, image_size=100)
-    with pytest.raises(ValueError, match=r"reply_balance is 2, expected 0 \(by token\) to 1"):
+    with pytest.raises(ValueError, match=r"reply_balance is 2, expected 0 \(tokens\) to 1 \(replies\)"):
         Recipe(name="x", steps=1, batch_size=1, learning_rate=1e-3, reply_balance=2)
+
+
+def test_balanced_replies_weigh_the_same_however_a_step_is_divided(
+    learning_data: ModuleType, tmp_path: Path, upstream_layout: ModuleType
+) -> None:
+    upstream_layout.write(tmp_path / "data" / "a.parquet", upstream_layout.rows())
+    for name, micro in (("whole", 0), ("parts", 1)):
+        recipe = learning_data.small_recipe(
+            reply_balance=0.5, pack_tokens=400, batch_size=2, micro_batch=micro, steps=2, optimizer="adamw"
+        )
+        train(tmp_path / name, recipe=recipe, spatial=tmp_path / "data")
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
 def test_a_packed_run_is_one_pass_over_the_packs(
