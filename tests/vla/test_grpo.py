@@ -89,6 +89,11 @@ def guessing_backbone(learning_data, folder: Path) -> Path:
     return train(folder / "out", recipe=recipe, spatial=folder / "data")
 
 
+def logged(checkpoint: Path) -> list[dict[str, float]]:
+    history = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
+    return [line for line in history if "reward" in line]
+
+
 def test_the_reward_of_a_trivial_task_rises_and_a_cut_run_goes_on(learning_data, tmp_path) -> None:
     from vst_vla.vla.train.grpo import train_grpo
     from vst_vla.vla.train.trainer import latest_checkpoint
@@ -103,9 +108,7 @@ def test_the_reward_of_a_trivial_task_rises_and_a_cut_run_goes_on(learning_data,
     model = train_grpo(out, recipe=recipe, data=data, backbone=str(start))
     newest = latest_checkpoint(out / "run")
     assert newest is not None
-    lines = [
-        line for line in json.loads((newest / "trainer_state.json").read_text())["log_history"] if "reward" in line
-    ]
+    lines = logged(newest)
     assert {"rewards/format/mean", "rewards/accuracy/mean"} <= set(lines[0])
     first, last = (np.mean([line["rewards/accuracy/mean"] for line in part]) for part in (lines[:2], lines[-4:]))
     assert last > first + 0.1
@@ -118,3 +121,5 @@ def test_the_reward_of_a_trivial_task_rises_and_a_cut_run_goes_on(learning_data,
     model.rmdir()
     assert train_grpo(out, recipe=recipe, data=data, backbone=str(start)) == model
     assert (model / "config.json").is_file()
+    keys = ("step", "loss", "reward", "grad_norm", "rewards/accuracy/mean")
+    assert [[line[key] for key in keys] for line in logged(newest)] == [[line[key] for key in keys] for line in lines]

@@ -20,6 +20,7 @@ from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.settings import claim_run
 from vst_vla.vla.train.rewards import reward_terms
+from vst_vla.vla.train.rl_order import PassOrder
 from vst_vla.vla.train.rl_recipe import RLRecipe
 from vst_vla.vla.train.rl_rows import rl_dataset
 from vst_vla.vla.train.settings import settings_of
@@ -96,7 +97,18 @@ def padded_left(tokenizer: Any) -> Iterator[None]:
 
 def _trainer_class(trl: Any) -> Any:
     class SignalTrainer(trl.GRPOTrainer):
-        """GRPOTrainer that leaves replies without an advantage out of the loss."""
+        """GRPOTrainer that leaves replies without an advantage out of the loss, and goes on from its checkpoints."""
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            """A checkpoint's weights have the released files' names, which Trainer itself would find none of."""
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+            else:
+                saved = load_backbone(resume_from_checkpoint, dtype=self.model.dtype).model
+                self.model.load_state_dict(saved.state_dict())
+
+        def _get_train_sampler(self, dataset: Any = None) -> PassOrder:
+            return PassOrder(super()._get_train_sampler(dataset))
 
         def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
             batch = without_silent(super()._generate_and_score_completions(inputs))
