@@ -91,6 +91,11 @@ class VstVla(lmms):
         messages = doc_to_messages(self.task_dict[task][split][document])
         return to_question(messages, name=f"{task}-{document}", num_frames=self._num_frames)
 
+    def clean(self) -> None:
+        """Lets go of the backbone when all is answered: lmms-eval may start a judge on the same GPU next."""
+        self.__dict__.pop("_backbone", None)
+        super().clean()
+
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
         """Not offered. Raises NotImplementedError."""
         raise NotImplementedError("vst_vla answers questions and gives no likelihoods: choose a task that generates")

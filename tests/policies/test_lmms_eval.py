@@ -1,16 +1,19 @@
 """lmms-eval's plug-in, driven as its registry and evaluator drive it.
 
 lmms-eval itself is not among the test dependencies, so the two names that the plug-in imports of it stand in here,
-with the registry's own conditions (`models/registry_v2.py` and `api/model.py` of lmms-eval).
+with the registry's own conditions (`models/registry_v2.py` and `api/model.py` of lmms-eval). The real one drives it in
+tests/bench/lmms_eval_plugin.py.
 """
 
 from __future__ import annotations
 
 import abc
+import gc
 import importlib
 import subprocess
 import sys
 import tomllib
+import weakref
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -35,6 +38,9 @@ class Lmms(abc.ABC):
     def __init__(self):
         self._rank, self._world_size, self.task_dict, self.cached = 0, 1, {}, []
         self.cache_hook = SimpleNamespace(add_partial=lambda *entry: self.cached.append(entry))
+
+    def clean(self):
+        gc.collect()
 
     @property
     def rank(self):
@@ -153,6 +159,14 @@ def test_other_kinds_of_requests_say_so(model):
         model.loglikelihood([])
     with pytest.raises(NotImplementedError, match="single questions"):
         model.generate_until_multi_round([])
+
+
+def test_the_backbone_is_let_go_before_a_judge_starts(model_class):
+    answered = model_class(pretrained="tiny", device="cpu")
+    weights = weakref.ref(answered._backbone.model)
+    answered.clean()
+    assert weights() is None
+    answered.clean()
 
 
 def test_the_entry_point_imports_nothing_before_it_is_asked():

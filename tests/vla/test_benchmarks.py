@@ -11,6 +11,7 @@ from vst_vla.policies.benchmark_run import run_benchmark
 from vst_vla.vla.benchmarks import BENCHMARKS, make_benchmark
 from vst_vla.vla.benchmarks.average_precision import average_precision
 from vst_vla.vla.benchmarks.item import open_pictures
+from vst_vla.vla.benchmarks.number_words import first_number
 from vst_vla.vla.benchmarks.statements import clock_hour, near_hour, near_length, yes_or_no
 from vst_vla.vla.data.boxes import Box
 
@@ -228,6 +229,28 @@ def test_statements_are_read_by_what_they_say_first():
     assert near_hour(2, true=12) == 0
     assert near_length(75, true=100) == 1
     assert near_length(126, true=100) == 0
+
+
+def test_numbers_of_vsi_bench_are_read_as_lmms_eval_reads_them(benchmark_layouts, tmp_path):
+    said = {
+        "ninety-four": 94, "There are Three hundred and twenty-one.": 321, "two thousand five hundred": 2500,
+        "one chair in room 2": 1, "2 or three": 2, "twenty": 20, "1,200": 1200, "-3.5 m": -3.5, ".8": 0.8,
+        "Someone": None, "none": None, "1e999": None,
+    }  # fmt: skip
+    assert {text: first_number(text) for text in said} == said
+    benchmark_layouts.vsi_bench(tmp_path)
+    benchmark = make_benchmark({"name": "vsi_bench"})
+    counting, *_ = benchmark.items(tmp_path)
+    assert benchmark.score(counting, reply="four, or 9").score == 1
+    assert benchmark.score(counting, reply="Twenty-four").answer == "24"
+
+
+def test_leading_zeros_do_not_make_another_number(benchmark_layouts, tmp_path):
+    benchmark_layouts.spatial457(tmp_path)
+    benchmark = make_benchmark({"name": "spatial457"})
+    *_, three = benchmark.items(tmp_path)
+    said = {"03": 1, "'Answer': '003'": 1, "30": 0, "0": 0, "٣": 0, "": 0}
+    assert {text: benchmark.score(three, reply=text).score for text in said} == said
 
 
 def test_unknown_names_get_a_hint(tmp_path):

@@ -26,6 +26,8 @@ from vst_vla.vla.benchmarks.letters import (
         ("**Answer: D**", "D"),
         ("Answer: a cup", None),
         ("Option A is wrong, so the answer is **C**.", "C"),
+        ("Option A is right.", "A"),
+        ("A or B", "A"),
         ("Because", None),
         ("E", None),
         ("", None),
@@ -65,5 +67,9 @@ def test_the_options_of_sat():
         "A": "A",
         "left, or to the right?": "B",
         "C": None,
+        "a": "A",
+        "(b)": "B",
+        "**B**": "B",
+        "a lamp": None,
     }
     assert {text: option_letter(text, options=options) for text in cases} == cases

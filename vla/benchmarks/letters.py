@@ -16,9 +16,9 @@ def stated_letter(answer: str, *, letters: str) -> str | None:
     """The general rule, of which the first part that finds a letter counts.
 
     A reply that is a letter; (X); the last "answer is X" or "answer: x"; the first capital that stands alone. A capital
-    A before a small word is the article.
+    A before a small word is the article, except before "and", "is" and "or".
     """
-    capital = rf"(?!A\s+[a-z])[{letters}]"
+    capital = rf"(?!A\s+(?!(?:and|is|or)\b)[a-z])[{letters}]"
     either = f"[{letters}{letters.lower()}]"
     end = r"(?![\w'’])"
     parts = (
@@ -66,7 +66,10 @@ def last_dotted_letter(answer: str) -> str | None:
 
 
 def option_letter(answer: str, *, options: Sequence[str]) -> str | None:
-    """SAT: "(X)", else the one option whose text the answer holds, else ":X", else a letter by itself."""
+    """SAT: "(X)", else the one option whose text the answer holds, else ":X", else a letter by itself.
+
+    A small letter counts when there is nothing else.
+    """
     letters = "ABCDEFGH"[: len(options)]
     bracketed = re.search(rf"\(([{letters}])\)", answer)
     if bracketed:
@@ -74,5 +77,9 @@ def option_letter(answer: str, *, options: Sequence[str]) -> str | None:
     held = [letter for letter, option in zip(letters, options, strict=True) if option.lower() in answer.lower()]
     if len(held) == 1:
         return held[0]
-    found = re.search(rf":\s*([{letters}])\b", answer) or re.match(rf"\s*([{letters}])(?!\w)", answer)
-    return found.group(1) if found else None
+    found = (
+        re.search(rf":\s*([{letters}])\b", answer)
+        or re.match(rf"\s*([{letters}])(?!\w)", answer)
+        or re.fullmatch(rf"\W*([{letters}])\W*", answer, re.IGNORECASE)
+    )
+    return found.group(1).upper() if found else None

@@ -66,10 +66,14 @@ class Spatial457(Benchmark):
         return (found.group(1) if found else answer).strip().lower() or None
 
     def compare(self, answer: str, *, item: Item) -> float:
-        """Equality, with yes and no in all their forms."""
-        return float(answer == item.truth or any({answer, item.truth} <= same for same in _SAME))
+        """Equality, with yes and no in all their forms and whole numbers with leading zeros."""
+        return float(_bare(answer) == _bare(item.truth) or any({answer, item.truth} <= same for same in _SAME))
 
     def figures(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Accuracy over all items, then by level."""
         rows = by_category(scored)
         return {"accuracy": mean(scored), **{level: mean(rows[level]) for level in LEVELS if level in rows}}
+
+
+def _bare(text: str) -> str:
+    return (text.lstrip("0") or "0") if text.isdecimal() else text

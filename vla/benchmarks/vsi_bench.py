@@ -11,6 +11,7 @@ from vst_vla.vla.benchmarks.base import LETTER_PROMPT, WORD_PROMPT, Benchmark, S
 from vst_vla.vla.benchmarks.files import read_rows
 from vst_vla.vla.benchmarks.item import Item, Video
 from vst_vla.vla.benchmarks.letters import first_token
+from vst_vla.vla.benchmarks.number_words import first_number
 from vst_vla.vla.tasks.graded import Graded
 
 NUMERIC = ("object_abs_distance", "object_counting", "object_size_estimation", "room_size_estimation")
@@ -24,8 +25,9 @@ class VSIBench(Benchmark):
     """VSI-Bench (Yang et al., arXiv 2412.14171), files as in nyu-visionx/VSI-Bench.
 
     FOLDER/test.jsonl (or test*.parquet) and FOLDER/<dataset>/<scene_name>.mp4. Choices are right when the first word is
-    the letter; numbers get their mean relative accuracy (`tasks.graded`), the first number of the answer being read, as
-    lmms-eval does now. The headline is the plain mean of eight tasks, the three levels of direction being one.
+    the letter; numbers get their mean relative accuracy (`tasks.graded`), the first number of the answer being read, in
+    digits or in words, as lmms-eval does now. The headline is the plain mean of eight tasks, the three levels of
+    direction being one.
 
     Args:
         num_frames: evenly spaced frames of a film that are shown.
@@ -57,8 +59,8 @@ class VSIBench(Benchmark):
     def read(self, answer: str, *, item: Item) -> str | None:
         """The number, or the first word in lower case."""
         if item.category in NUMERIC:
-            found = _GRADED.parse(answer)
-            return None if found is None else f"{found.value:g}"
+            found = first_number(answer)
+            return None if found is None else f"{found:g}"
         return first_token(answer).lower() or None
 
     def compare(self, answer: str, *, item: Item) -> float:

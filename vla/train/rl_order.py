@@ -1,7 +1,7 @@
 """The order of questions in reinforcement: shuffled anew in every pass, the same when a run is resumed.
 
-TRL's own sampler goes on with one random generator from pass to pass, so that a run resumed in its third pass would meet
-the order of the first.
+TRL's own sampler goes on with one random generator from pass to pass, so that a run resumed in its third pass would
+meet the order of the first.
 """
 
 from __future__ import annotations
