@@ -56,9 +56,9 @@ class CellReader:
         return summarise(self._class[geoms], numbers)[:, ::-1].copy()
 
 
-def summarise(classes: Array, numbers: Array) -> Array:
-    """Each cell's label (G,G,5) int16 from its pixels: classes (P,P), and depth, x, y, z in mm (P,P,4)."""
-    classes, numbers = _by_cell(classes[..., None])[..., 0], _by_cell(numbers)
+def summarise(classes: Array, numbers: Array, *, side: int = CELLS) -> Array:
+    """Each cell's label (G,G,5) int16 from its pixels: classes (P,P), and depth, x, y, z in mm (P,P,4); G is `side`."""
+    classes, numbers = _by_cell(classes[..., None], side)[..., 0], _by_cell(numbers, side)
     votes = (classes[..., None] == classes[..., None, :]).sum(axis=-1)  # (G,G,S) pixels that agree with each
     winner = np.take_along_axis(classes, votes.argmax(axis=-1)[..., None], axis=-1)  # (G,G,1)
     depth = np.where(classes == winner, numbers[..., 0], np.inf)
@@ -69,7 +69,7 @@ def summarise(classes: Array, numbers: Array) -> Array:
     return np.concatenate([winner, rounded], axis=-1).astype(np.int16)
 
 
-def _by_cell(pixels: Array) -> Array:
+def _by_cell(pixels: Array, side: int) -> Array:
     """(P,P,D) -> (G,G,S,D)."""
-    blocks = pixels.reshape(CELLS, SAMPLES, CELLS, SAMPLES, -1).swapaxes(1, 2)
-    return blocks.reshape(CELLS, CELLS, SAMPLES**2, -1)
+    blocks = pixels.reshape(side, SAMPLES, side, SAMPLES, -1).swapaxes(1, 2)
+    return blocks.reshape(side, side, SAMPLES**2, -1)

@@ -36,7 +36,7 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     asked = [a for s in made if s.verb == "benchmark" for a in s.arguments if a.startswith(("checkpoint", "thinking"))]
     assert asked[:4] == ["checkpoint=O/sft/model", "thinking=false", "checkpoint=O/cold_start/model", "thinking=false"]
     assert asked[-2:] == ["checkpoint=O/grpo/model", "thinking=true"]
-    assert len(asked) == 2 * sum(len(settings["after"]) for settings in config["tests"].values()) == 10
+    assert len(asked) == 2 * sum(len(settings["after"]) for settings in config["tests"].values()) == 14
 
 
 def dataset(folder, *, suite, seed, families):
@@ -80,6 +80,7 @@ def test_the_ladder_in_small(tmp_path):
     dataset(tmp_path / "questions" / "dense", suite="libero_object", seed=20, families=["depth_order"])
     dataset(tmp_path / "questions" / "verifiable", suite="libero_object", seed=20, families=["reason_single"])
     dataset(tmp_path / "tests" / "answers", suite="libero_spatial", seed=0, families=["depth_order", "caption"])
+    dataset(tmp_path / "tests" / "choices", suite="libero_spatial", seed=0, families=["distance"])
     dataset(tmp_path / "tests" / "thoughts", suite="libero_spatial", seed=0, families=["reason_single"])
     export_records(tmp_path / "questions" / "verifiable", out=config["grpo"]["data"], form="vst_rl")
     stages, progress = list(training_stages(config)), Progress(tmp_path / "progress.json")

@@ -115,7 +115,7 @@ class VLAModel(nn.Module):
 
     def _losses(self, name: str, batch: Batch) -> dict[str, dict[str, torch.Tensor]]:
         if "slot_mask" not in batch:
-            return {name: self._language_loss(batch)}
+            return self._conversation_losses(name, batch)
         head, prompts = self._require_head(), self.prompts(batch)
         listening: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
         if self.supervision is not None:
@@ -124,8 +124,8 @@ class VLAModel(nn.Module):
             with listening as heard:
                 losses = {name: head.loss(prompts, actions=batch["actions"], action_is_pad=batch["action_is_pad"])}
             if self.supervision is not None:
-                images = batch["input_ids"] == self.config.image_token_id
-                losses |= self.supervision(heard, prompts=prompts, image_mask=images, labels=batch["cells"])
+                places = (batch["input_ids"] == self.config.image_token_id).flatten().nonzero()[:, 0]
+                losses |= self.supervision(heard, prompts=prompts, places=places, labels=batch["cells"])
         return losses
 
     @torch.no_grad()
@@ -252,11 +252,20 @@ class VLAModel(nn.Module):
             raise ValueError("robot rows reached a model without an action head: pass a spec to VLAModel")
         return self.head
 
-    def _language_loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def _conversation_losses(self, name: str, batch: Batch) -> dict[str, dict[str, torch.Tensor]]:
+        """The cross-entropy by `name`, and what else is taught where pictures have labels."""
+        prompts = self.prompts(batch)
+        if self.supervision is None or "cells" not in batch:
+            return {name: self._language_loss(batch, hidden=prompts.read_all())}
+        with self.supervision.listening(prompts) as heard:
+            losses = {name: self._language_loss(batch, hidden=prompts.read_all())}
+        return losses | self.supervision(heard, prompts=prompts, places=batch["cell_tokens"], labels=batch["cells"])
+
+    def _language_loss(self, batch: Batch, *, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
         """Mean cross-entropy of the targets; the vocabulary's logits are computed at those positions only."""
         targets = batch["labels"][:, 1:]
         wanted = targets != IGNORED
-        logits = self.vlm.lm_head(self.encode(batch)[:, :-1][wanted]).float()
+        logits = self.vlm.lm_head(hidden[:, :-1][wanted]).float()
         weights = batch["target_weights"][:, 1:][wanted] if "target_weights" in batch else None
         return token_loss(logits, targets=targets[wanted], weights=weights)
 

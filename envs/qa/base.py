@@ -78,6 +78,7 @@ class QAItem:
     about: Mapping[str, Any] = field(default_factory=dict)
     contest: tuple[str, ...] = ()
     words: str = ""  # the answer in words, for a question whose `answer` may be a letter
+    cells: Mapping[str, Any] = field(default_factory=dict)  # labels of the first picture, see `qa.cells`
 
     def to_record(self, *, name: str, data_source: str, encoder: Encoder | None = None) -> dict[str, Any]:
         """The row of VST's parquet format; `name` becomes its id."""
@@ -108,6 +109,7 @@ class QAItem:
         ]
         meta[0] |= {"family": self.family, "level": self.level, "thinking": self.thinking, "about": dict(self.about)}
         meta[0] |= {"marks": [list(mark) for mark in self.marks]}
+        meta[0] |= {"cells": dict(self.cells)} if self.cells else {}
         return meta
 
 

@@ -1,7 +1,9 @@
 """What every field of a picture shows, and how far away it is: dense targets for networks that start from nothing.
 
 A network from random weights learns little from one sparse answer a picture; told what lies in every field of a grid,
-it first learns to see. Not one of VST's families, and no benchmark asks it.
+it first learns to see. The words are the weaker half of that, since each is easy to guess from those before it; the
+stronger half are the labels of the picture's cells that come with them (`qa.cells`). Not one of VST's families, and no
+benchmark asks it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, QAItem
+from vst_vla.envs.qa.cells import view_cells
 from vst_vla.envs.qa.view import View, views_of
 from vst_vla.vla.contracts import Array, SceneState
 
@@ -52,6 +55,7 @@ class Fields:
             answer=fields_text(view, rows=self.rows, least=self.least),
             images=(view.image,),
             about={"camera": view.name, "rows": self.rows, "least": self.least},
+            cells=view_cells(view, _owners(view)),
         )
 
 

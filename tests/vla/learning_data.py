@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,31 @@ def write_questions(folder: Path, *, count: int = 6) -> Path:
         row = {"conversations": turns, "id": str(number), "data_source": "test", "images": images, "type": "mm_qa"}
         rows.append(row | {"meta_info": "[]"})
     write_records(folder / "part-00000.parquet", records=rows)
+    return folder
+
+
+def write_labelled_questions(folder: Path, *, count: int = 6) -> Path:
+    """The same beside as many pictures in two colours, left and right, labelled by cells of 4 to a side.
+
+    Every second one numbers its classes the other way round.
+    """
+    write_questions(folder, count=count)
+    rows: list[dict[str, Any]] = []
+    for number in range(count):
+        pair = (("red", "green"), ("blue", "red"), ("green", "blue"))[number % 3]
+        picture = np.zeros((56, 56, 3), np.uint8)
+        for half, name in enumerate(pair):
+            picture[:, 28 * half : 28 * half + 28, ("red", "green", "blue").index(name)] = 200
+        names = ["background", *(pair if number % 2 else pair[::-1])]
+        labels = np.zeros((4, 4, 5), np.int64)
+        labels[..., 0] = [names.index(pair[column // 2]) for column in range(4)]
+        labels[..., 1:] = np.stack([np.full((4, 4), 500 + 100 * number), *np.indices((4, 4)) * 50, labels[..., 1]], -1)
+        turns = [{"from": "human", "value": "<image>\nWhat is where?"}, {"from": "gpt", "value": " ".join(pair)}]
+        images = [{"bytes": png(picture), "path": f"{number}.png"}]
+        cells = {"side": 4, "names": names, "numbers": labels.ravel().tolist()}
+        row = {"conversations": turns, "id": f"labelled-{number}", "data_source": "test", "images": images}
+        rows.append(row | {"type": "mm_qa", "meta_info": json.dumps([{"width": 56, "height": 56, "cells": cells}])})
+    write_records(folder / "part-00001.parquet", records=rows)
     return folder
 
 

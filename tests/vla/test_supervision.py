@@ -190,7 +190,7 @@ def test_what_cannot_be_taught_is_refused(
     with pytest.raises(ValueError, match=r"no labels 'geometry.image' .* `vst-vla demos geometry=true`, or") as caught:
         train(tmp_path / "a", recipe=recipe, head=PARALLEL, robot=robot_folder)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"readouts and alignment need demonstrations: give data.robot"):
+    with pytest.raises(ValueError, match=r"no picture in .* has labels of what it shows: make some with `vst-vla qa"):
         train(tmp_path / "b", recipe=recipe, spatial=question_folder)
     unnamed = shutil.copytree(labelled_folder, tmp_path / "unnamed")
     (unnamed / "meta" / "vst_vla.json").unlink()

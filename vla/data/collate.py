@@ -17,6 +17,7 @@ import torch
 from transformers import Qwen2_5_VLProcessor
 
 from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array, geometry_key
+from vst_vla.vla.data.picture_labels import LabelTable
 from vst_vla.vla.prompt import IGNORED, Encoded, encode, record_messages, robot_messages
 
 Batch = dict[str, torch.Tensor]
@@ -31,6 +32,7 @@ class Collator:
         num_slots: how many tokens the action head asks for at the end of a robot prompt.
         max_tokens: longest row; a longer question is an error naming it.
         reply_balance: 0 to 1; each of the n targets of a conversation counts n^-reply_balance in the loss.
+        labels: of what pictures of conversations show; None leaves it out.
 
     Attributes:
         merge: patches of a visual token.
@@ -44,12 +46,14 @@ class Collator:
         num_slots: int = 0,
         max_tokens: int = 4096,
         reply_balance: float = 0.0,
+        labels: LabelTable | None = None,
     ) -> None:
         self.processor = processor
         self.image_keys = tuple(image_keys)
         self.num_slots = num_slots
         self.max_tokens = max_tokens
         self.reply_balance = reply_balance
+        self.labels = labels
         self.merge = int(processor.image_processor.merge_size) ** 2
         self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
 
@@ -79,16 +83,18 @@ class Collator:
         """Spatial records, their pictures as arrays of the final size -> batch with labels on the answers.
 
         Raises:
-            ValueError: for a record longer than `max_tokens`.
+            ValueError: for a record longer than `max_tokens`, or whose picture does not fit its labels.
         """
         batch, rows = self._encode_records(records)
-        return self._weighted(batch | self._pad(rows, num_slots=0)[0])
+        batch = self._weighted(batch | self._pad(rows, num_slots=0)[0])
+        length = batch["input_ids"].shape[1]
+        return batch | self._labelled(records, rows, starts=[length * place for place in range(len(rows))])
 
     def pack(self, records: Sequence[dict[str, Any]]) -> Batch:
         """The same, one after another in a row: input_ids and labels (1,L), sample_lengths (n,); no padding, no mask.
 
         Raises:
-            ValueError: for a record longer than `max_tokens`, or none at all.
+            ValueError: for a record longer than `max_tokens`, or whose picture does not fit its labels, or no record.
         """
         if not records:
             raise ValueError("none of the conversations that share a row can be read: mend the files named in the log")
@@ -97,8 +103,10 @@ class Collator:
         labels = [label for row in rows for label in (IGNORED, *row.labels[1:])]
         batch["input_ids"] = torch.tensor([[token for row in rows for token in row.input_ids]])
         batch["labels"] = torch.tensor([labels])
-        batch["sample_lengths"] = torch.tensor([len(row.input_ids) for row in rows])
-        return self._weighted(batch)
+        lengths = [len(row.input_ids) for row in rows]
+        batch["sample_lengths"] = torch.tensor(lengths)
+        starts = [sum(lengths[:place]) for place in range(len(rows))]
+        return self._weighted(batch) | self._labelled(records, rows, starts=starts)
 
     def count_tokens(self, outline: dict[str, Any]) -> int:
         """Length of a record whose pictures are given by their sizes (H, W), see `QuestionRows.outline`."""
@@ -110,6 +118,24 @@ class Collator:
         batch, counts = self._pictures([picture for record in records for picture in record["images"]])
         left = iter(counts)
         return batch, [self._encode_record(r, [next(left) for _ in r["images"]]) for r in records]
+
+    def _labelled(self, records: Sequence[dict[str, Any]], rows: Sequence[Encoded], *, starts: Sequence[int]) -> Batch:
+        """`cells` (n,1,G,G,5) of those n records that have labels, and `cell_tokens` (V,): where their tokens are.
+
+        Args:
+            records: of the batch.
+            rows: the same, encoded.
+            starts: where each begins among the batch's token ids, flattened.
+        """
+        found, places = [], []
+        for record, row, start in zip(records, rows, starts, strict=True):
+            labels = None if self.labels is None else self.labels.read(record)
+            if self.labels is not None and labels is not None:
+                found.append(labels[None])
+                places += [start + place for place in _picture_places(record, row, count=self.labels.tokens**2)]
+        if not found:
+            return {}
+        return {"cells": torch.from_numpy(np.array(found)), "cell_tokens": torch.tensor(places)}
 
     def _weighted(self, batch: Batch) -> Batch:
         """The batch with `target_weights` beside its labels, where long and short replies are to be balanced."""
@@ -157,3 +183,14 @@ class Collator:
             slots[i, end:length] = True
         batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "mm_token_type_ids": modality}
         return {key: torch.from_numpy(value) for key, value in batch.items()}, torch.from_numpy(slots)
+
+
+def _picture_places(record: dict[str, Any], row: Encoded, *, count: int) -> list[int]:
+    """Where the visual tokens of a record's one picture are. Raises ValueError when they are not `count`."""
+    places = [place for place, kind in enumerate(row.mm_token_type_ids) if kind]
+    if len(places) != count:
+        raise ValueError(
+            f"record '{record['id']}' has {len(places)} visual tokens, its labels are for one picture of {count}: "
+            "set recipe.max_pixels to the picture's own size"
+        )
+    return places

@@ -1,8 +1,8 @@
-"""What the visual tokens of a policy are taught about space in training, beside acting: readouts, alignment, or both.
+"""What visual tokens are taught about space in training, beside acting or answering: readouts, alignment, or both.
 
-It listens to one of the language model's layers while the head has the prompts read, so it costs no further pass of the
-backbone (but one where no gradient flows back from the head's own, as under knowledge insulation). A checkpoint holds
-nothing of it.
+It listens to one of the language model's layers while the prompts are read, so it costs no further pass of the backbone
+(but one where no gradient flows back from the head's own, as under knowledge insulation). A checkpoint holds nothing of
+it.
 
 Letters: B batch, L tokens, D hidden, V visual tokens.
 """
@@ -66,21 +66,21 @@ class Supervision(nn.Module):
             yield heard
 
     def forward(
-        self, heard: list[torch.Tensor], *, prompts: PromptReader, image_mask: torch.Tensor, labels: torch.Tensor
+        self, heard: list[torch.Tensor], *, prompts: PromptReader, places: torch.Tensor, labels: torch.Tensor
     ) -> dict[str, dict[str, torch.Tensor]]:
         """Each lesson's {"loss": scalar, detached scalars to log}.
 
         Args:
             heard: what `listening` heard, which may be longer than the prompts.
             prompts: the batch.
-            image_mask: (B,L) bool, true on visual tokens.
-            labels: (B,K,n,n,5) int16, see `cells.by_token`.
+            places: (V,) of the labelled visual tokens among the prompts' (B*L), picture by picture.
+            labels: (B,K,n,n,5) int16 of B rows of K pictures, see `cells.by_token`.
         """
         hidden = next((states for states in heard if states.requires_grad), None)
         if hidden is None:
             with self.listening(prompts) as again:
                 prompts.read_all()
             hidden = again[0]
-        states = hidden[:, : image_mask.shape[1]][image_mask]
+        states = hidden[:, : prompts.embeds.shape[1]].flatten(0, 1)[places]
         cells = by_token(labels, each=self._each)
         return {name: lesson(states, cells) for name, lesson in self.lessons.items()}

@@ -9,6 +9,7 @@ import torch
 
 from vst_vla.vla.backbone import Backbone, add_lora, freeze, load_backbone, use_attention
 from vst_vla.vla.contracts import LIBERO_ACTION, LIBERO_STATE
+from vst_vla.vla.data.picture_labels import LabelTable
 from vst_vla.vla.data.robot import RobotDataset
 from vst_vla.vla.geometry.cells import cells_a_token
 from vst_vla.vla.geometry.supervision import Supervision
@@ -20,7 +21,13 @@ from vst_vla.vla.transforms import action_normalizer
 
 
 def build_network(
-    recipe: Recipe, *, backbone: str, head: Mapping[str, Any] | None, data: RobotDataset | None, seed: int
+    recipe: Recipe,
+    *,
+    backbone: str,
+    head: Mapping[str, Any] | None,
+    data: RobotDataset | None,
+    labels: LabelTable | None = None,
+    seed: int,
 ) -> VLAModel:
     """The network before its first step.
 
@@ -29,6 +36,7 @@ def build_network(
         backbone: a name or folder, see `load_backbone`.
         head: the action head's configuration; used with `data`.
         data: demonstrations; None for a network for conversations only.
+        labels: of what pictures of conversations show; used without `data`.
         seed: of a backbone's random weights.
 
     Raises:
@@ -43,11 +51,10 @@ def build_network(
     if recipe.pack_tokens:
         use_attention(loaded.model, PACKED_ATTENTION)
     if data is None:
-        if recipe.lessons:
-            raise ValueError(
-                f"{' and '.join(recipe.lessons)} need demonstrations: give data.robot, or set their weights to 0"
-            )
-        return VLAModel(loaded)
+        model = VLAModel(loaded)
+        if labels is not None:
+            model.supervision = _supervision(recipe, model, num_classes=len(labels.classes), each=labels.each)
+        return model
     assert head is not None
     _check_chunk(data)
     spec = ModelSpec(
@@ -69,15 +76,21 @@ def build_network(
     normalizer = action_normalizer(spec, stats=data.norm_stats)
     model.head.fit(normalizer.normalize(data.action_chunks()))
     if recipe.lessons:
-        model.supervision = Supervision(
-            recipe.lessons,
-            hidden_dim=loaded.hidden_dim,
-            num_layers=model.config.text_config.num_hidden_layers,
-            depth=recipe.geometry_depth,
-            num_classes=len(data.classes),
-            each=cells_a_token(spec.image_size),
-        )
+        each = cells_a_token(spec.image_size)
+        model.supervision = _supervision(recipe, model, num_classes=len(data.classes), each=each)
     return model
+
+
+def _supervision(recipe: Recipe, model: VLAModel, *, num_classes: int, each: int) -> Supervision:
+    text = model.config.text_config
+    return Supervision(
+        recipe.lessons,
+        hidden_dim=int(text.hidden_size),
+        num_layers=int(text.num_hidden_layers),
+        depth=recipe.geometry_depth,
+        num_classes=num_classes,
+        each=each,
+    )
 
 
 def _check_chunk(data: RobotDataset) -> None:

@@ -29,7 +29,8 @@ class Recipe:
         spatial_ratio: share of those rows that are spatial questions, in a policy run.
         robot_weight, spatial_weight: factors on the losses of the robot and of the spatial rows.
         readout_weight, alignment_weight: factors on the losses of what the visual tokens of robot rows are taught
-            (`geometry.readouts`, `geometry.alignment`); 0 leaves it out. They need demonstrations with labels.
+            (`geometry.readouts`, `geometry.alignment`), or of conversations in a run on these alone; 0 leaves it out.
+            They need demonstrations, or conversations, with labels.
         geometry_depth: share of the language model's layers after which those tokens are taught, 0 before the first.
         ema: share of an average of the weights that every step keeps, such as 0.999; the finished checkpoint holds the
             average. 0 for the last weights.
@@ -147,13 +148,15 @@ class Recipe:
     @property
     def lessons(self) -> tuple[str, ...]:
         """What visual tokens are taught, names out of `supervision.LESSONS`."""
-        weights = {READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight}
-        return tuple(name for name, weight in weights.items() if weight)
+        return tuple(name for name, weight in self.lesson_weights().items() if weight)
 
     def loss_weights(self) -> dict[str, float]:
         """The factor on every loss of a policy run, by name."""
-        sources = {ROBOT: self.robot_weight, SPATIAL: self.spatial_weight}
-        return {**sources, READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight}
+        return {ROBOT: self.robot_weight, SPATIAL: self.spatial_weight, **self.lesson_weights()}
+
+    def lesson_weights(self) -> dict[str, float]:
+        """The factor on the loss of everything that visual tokens are taught."""
+        return {READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight}
 
     def split(self, num_processes: int) -> tuple[int, int]:
         """Rows (or packs) that a process computes at once, and how many times it does so in a step.

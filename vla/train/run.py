@@ -25,7 +25,7 @@ from vst_vla.vla.train.average import take_average
 from vst_vla.vla.train.network import build_network, halve_weights
 from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.train.settings import settings_of
-from vst_vla.vla.train.sources import Paths, build_batches
+from vst_vla.vla.train.sources import Paths, build_batches, find_labels
 from vst_vla.vla.train.trainer import VLATrainer, latest_checkpoint
 
 
@@ -85,15 +85,18 @@ def train(
         demonstrations = RobotDataset(
             robot, chunk=chunk, options=reader, geometry=bool(recipe.lessons), history=recipe.history or ()
         )
-    build = partial(build_network, recipe, backbone=backbone, head=head, data=demonstrations, seed=seed)
+    sets = _sets(spatial, weights=weights)
+    labels = find_labels(recipe, sets) if recipe.lessons and demonstrations is None else None
+    build = partial(build_network, recipe, backbone=backbone, head=head, data=demonstrations, labels=labels, seed=seed)
     model = build()
     with processes.local_main_process_first():
         batches, steps = build_batches(
             recipe,
             model=model,
             robot=demonstrations,
-            spatial=_sets(spatial, weights=weights),
+            spatial=sets,
             weights=weights,
+            labels=labels,
             seed=seed,
             num_processes=processes.num_processes,
         )
@@ -104,7 +107,7 @@ def train(
         model=model,
         args=_arguments(recipe, steps=steps, run_folder=run_folder, seed=seed, num_processes=processes.num_processes),
         train_dataset=batches,
-        weights=recipe.loss_weights() if demonstrations else {},
+        weights=recipe.loss_weights() if demonstrations else recipe.lesson_weights(),
         vision_lr_ratio=recipe.vision_lr_ratio,
         optimizer=recipe.optimizer,
         ema=recipe.ema,

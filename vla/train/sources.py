@@ -15,9 +15,11 @@ from vst_vla.vla.data.lengths import measure, usable
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL, Source, StepBatches, split_rows
 from vst_vla.vla.data.order import Order
 from vst_vla.vla.data.packs import Packs
+from vst_vla.vla.data.picture_labels import LabelTable, scan_labels
 from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.data.robot import RobotDataset
 from vst_vla.vla.fov import FovTarget
+from vst_vla.vla.geometry.cells import TOKEN_PX
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.transforms import build_transforms
@@ -32,6 +34,7 @@ def build_batches(
     robot: RobotDataset | None,
     spatial: Sequence[Paths],
     weights: Sequence[float] | None,
+    labels: LabelTable | None = None,
     seed: int,
     num_processes: int = 1,
 ) -> tuple[StepBatches, int]:
@@ -43,6 +46,7 @@ def build_batches(
         robot: demonstrations; None trains on conversations alone.
         spatial: sets of conversations, each a parquet file or folder or a list of them; none for demonstrations alone.
         weights: how often each set is met, in relation to the others; None walks through all as one.
+        labels: of what pictures of conversations show, to be taught beside them; None leaves it out.
         seed: of order and augmentation.
         num_processes: that share every step.
 
@@ -59,6 +63,7 @@ def build_batches(
         num_slots=int(model.head.num_slots) if model.head is not None else 0,
         max_tokens=recipe.max_tokens,
         reply_balance=recipe.reply_balance,
+        labels=labels,
     )
     sources, transforms = [], []
     if robot is not None:
@@ -75,6 +80,12 @@ def build_batches(
     steps = recipe.steps or math.ceil(items / (accumulation * num_processes))
     num_items = steps * accumulation * num_processes
     return StepBatches(sources, collator=collator, transforms=transforms, num_items=num_items, seed=seed), steps
+
+
+def find_labels(recipe: Recipe, sets: Sequence[Paths]) -> LabelTable:
+    """What the pictures of conversations are labelled with. Raises ValueError as `scan_labels`."""
+    paths = [path for part in sets for path in ([part] if isinstance(part, str | Path) else part)]
+    return scan_labels(paths, picture_tokens=math.isqrt(recipe.max_pixels) // TOKEN_PX)
 
 
 def _conversations(

@@ -111,7 +111,9 @@ class VLATrainer(Trainer):
 
     def _first_bad(self) -> str:
         """In which step a metric of this process was first no number, and what its batch held."""
-        values = torch.stack([torch.stack([v.float() for v in kept]) for kept in self._metrics.values()])
+        calls = max(map(len, self._metrics.values()), default=0)
+        kept = [values for values in self._metrics.values() if len(values) == calls]  # lessons may miss some batches
+        values = torch.stack([torch.stack([v.float() for v in each]) for each in kept])
         bad = values.isnan().any(dim=0).nonzero()
         if not len(bad):
             return f"by step {self.state.global_step}"
