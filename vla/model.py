@@ -34,6 +34,7 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTe
 from vst_vla.vla.backbone import Backbone, add_words, load_backbone
 from vst_vla.vla.blocks import SELECTIVE, checkpointing_arguments
 from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
+from vst_vla.vla.geometry.cells import by_token, to_cells
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.heads import ActionHead, Sizes, for_acting, make_head
 from vst_vla.vla.heads.base import token_loss
@@ -125,7 +126,8 @@ class VLAModel(nn.Module):
                 losses = {name: head.loss(prompts, actions=batch["actions"], action_is_pad=batch["action_is_pad"])}
             if self.supervision is not None:
                 places = (batch["input_ids"] == self.config.image_token_id).flatten().nonzero()[:, 0]
-                losses |= self.supervision(heard, prompts=prompts, places=places, labels=batch["cells"])
+                cells = by_token(batch["cells"], each=self.supervision.each)
+                losses |= self.supervision(heard, prompts=prompts, places=places, cells=cells)
         return losses
 
     @torch.no_grad()
@@ -255,11 +257,12 @@ class VLAModel(nn.Module):
     def _conversation_losses(self, name: str, batch: Batch) -> dict[str, dict[str, torch.Tensor]]:
         """The cross-entropy by `name`, and what else is taught where pictures have labels."""
         prompts = self.prompts(batch)
-        if self.supervision is None or "cells" not in batch:
+        if self.supervision is None or "token_cells" not in batch:
             return {name: self._language_loss(batch, hidden=prompts.read_all())}
         with self.supervision.listening(prompts) as heard:
             losses = {name: self._language_loss(batch, hidden=prompts.read_all())}
-        return losses | self.supervision(heard, prompts=prompts, places=batch["cell_tokens"], labels=batch["cells"])
+        cells = to_cells(batch["token_cells"])
+        return losses | self.supervision(heard, prompts=prompts, places=batch["cell_tokens"], cells=cells)
 
     def _language_loss(self, batch: Batch, *, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
         """Mean cross-entropy of the targets; the vocabulary's logits are computed at those positions only."""

@@ -78,10 +78,16 @@ class QAItem:
     about: Mapping[str, Any] = field(default_factory=dict)
     contest: tuple[str, ...] = ()
     words: str = ""  # the answer in words, for a question whose `answer` may be a letter
-    cells: Mapping[str, Any] = field(default_factory=dict)  # labels of the first picture, see `qa.cells`
 
-    def to_record(self, *, name: str, data_source: str, encoder: Encoder | None = None) -> dict[str, Any]:
-        """The row of VST's parquet format; `name` becomes its id."""
+    def to_record(
+        self,
+        *,
+        name: str,
+        data_source: str,
+        encoder: Encoder | None = None,
+        cells: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
+        """The row of VST's parquet format; `name` becomes its id, `cells` label its pictures (`qa.cells`)."""
         files = self._files(name, encoder or Encoder())
         marker = "<video>\n" if self.kind == VIDEO else "<image>\n" * len(files)
         return {
@@ -93,7 +99,7 @@ class QAItem:
             "data_source": data_source,
             "images": files,
             "type": f"thought_{self.kind}" if self.thinking else self.kind,
-            "meta_info": json.dumps(self._meta(len(files))),
+            "meta_info": json.dumps(self._meta(len(files), cells)),
         }
 
     def _files(self, name: str, encoder: Encoder) -> list[dict[str, Any]]:
@@ -101,7 +107,7 @@ class QAItem:
             return [{"bytes": encode_video(self.images, fps=self.fps), "path": f"{name}.mp4"}]
         return [{"bytes": encoder.png(image), "path": f"{name}_{n}.png"} for n, image in enumerate(self.images)]
 
-    def _meta(self, num_files: int) -> list[dict[str, Any]]:
+    def _meta(self, num_files: int, cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """VST's entry for each picture (-1: keep its size), and what kind of question this is with the first."""
         sizes = [image.shape[:2] for image in self.images[:num_files]]
         meta: list[dict[str, Any]] = [
@@ -109,7 +115,8 @@ class QAItem:
         ]
         meta[0] |= {"family": self.family, "level": self.level, "thinking": self.thinking, "about": dict(self.about)}
         meta[0] |= {"marks": [list(mark) for mark in self.marks]}
-        meta[0] |= {"cells": dict(self.cells)} if self.cells else {}
+        for entry, labels in zip(meta, cells, strict=False):  # a film has none
+            entry["cells"] = labels
         return meta
 
 

@@ -1,21 +1,19 @@
 """What every field of a picture shows, and how far away it is: dense targets for networks that start from nothing.
 
 A network from random weights learns little from one sparse answer a picture; told what lies in every field of a grid,
-it first learns to see. The words are the weaker half of that, since each is easy to guess from those before it; the
-stronger half are the labels of the picture's cells that come with them (`qa.cells`). Not one of VST's families, and no
-benchmark asks it.
+it first learns to see. Stronger still are labels of the pictures themselves (`qa.cells`): a field's word is easy to
+guess from those before it. Not one of VST's families, and no benchmark asks it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, QAItem
-from vst_vla.envs.qa.cells import view_cells
+from vst_vla.envs.qa.cells import owners
 from vst_vla.envs.qa.view import View, views_of
 from vst_vla.vla.contracts import Array, SceneState
 
@@ -41,7 +39,7 @@ class Fields:
 
     def __call__(self, scene: SceneState, *, count: int, rng: np.random.Generator) -> list[QAItem]:
         """At most `count` items, one a picture; none when no object can be seen."""
-        views = [view for view in views_of(scene) if (_owners(view) >= 0).any()]
+        views = [view for view in views_of(scene) if (owners(view) >= 0).any()]
         return [self._item(views[int(place)]) for place in rng.permutation(len(views))[:count]]
 
     def _item(self, view: View) -> QAItem:
@@ -55,36 +53,25 @@ class Fields:
             answer=fields_text(view, rows=self.rows, least=self.least),
             images=(view.image,),
             about={"camera": view.name, "rows": self.rows, "least": self.least},
-            cells=view_cells(view, _owners(view)),
         )
 
 
 def fields_text(view: View, *, rows: int, least: float) -> str:
     """The grid in words: fields of a row apart by commas, rows by line ends."""
-    owners = _owners(view)
+    seen = owners(view)
     edges = [np.linspace(0, side, rows + 1).round().astype(int) for side in (view.height, view.width)]
     lines = []
     for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
         fields = []
         for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
             depth = float(np.median(view.depth[top:bottom, left:right]))
-            fields.append(f"{_largest(view, owners[top:bottom, left:right], least)} {depth:.1f}")
+            fields.append(f"{_largest(view, seen[top:bottom, left:right], least)} {depth:.1f}")
         lines.append(", ".join(fields))
     return "\n".join(lines)
 
 
-def _owners(view: View) -> Array:
-    """The whole object at each pixel (H,W), -1 for none; a drawer's handle counts as the cabinet."""
-    whole = [-1, *(_whole(view.scene.parents, number) for number in range(view.scene.num_objects))]
-    return np.asarray(np.array(whole)[view.scene.instances[view.camera]])
-
-
-def _whole(parents: Sequence[int], number: int) -> int:
-    return number if parents[number] < 0 else _whole(parents, parents[number])
-
-
-def _largest(view: View, owners: Array, least: float) -> str:
-    numbers, counts = np.unique(owners[owners >= 0], return_counts=True)
-    if not len(numbers) or counts.max() < least * owners.size:
+def _largest(view: View, seen: Array, least: float) -> str:
+    numbers, counts = np.unique(seen[seen >= 0], return_counts=True)
+    if not len(numbers) or counts.max() < least * seen.size:
         return NOTHING
     return view.scene.categories[int(numbers[counts.argmax()])]

@@ -22,6 +22,7 @@ from vst_vla.envs.assets import Assets, find_assets
 from vst_vla.envs.heap import trim_heap
 from vst_vla.envs.qa.base import QAItem
 from vst_vla.envs.qa.bird_view import bird_view
+from vst_vla.envs.qa.cells import SceneCells
 from vst_vla.envs.qa.encoding import Encoder, encode_png
 from vst_vla.envs.qa.interview import Interview
 from vst_vla.envs.qa.launchers import LAUNCHERS
@@ -63,6 +64,7 @@ def make_qa(
     shard_size: int = 256,
     init_states: Sequence[int] | None = None,
     bird_views: bool = False,
+    geometry: bool = False,
     teacher: Teacher | None = None,
     assets: Assets | None = None,
     progress: bool = True,
@@ -93,6 +95,7 @@ def make_qa(
         init_states: official initial states that scenes start from; 20 to 49, which evaluation does not use, when not
             given.
         bird_views: a further column with the bird's-eye view of every reasoning item.
+        geometry: labels of what the cells of every picture show, films excepted (`qa.cells`).
         teacher: writes the thoughts of reasoning items; with one, equal settings no longer give equal bytes.
         assets: LIBERO's assets; looked for when not given.
         progress: show a progress bar.
@@ -120,6 +123,7 @@ def make_qa(
         shard_size=shard_size,
         init_states=tuple(range(NUM_EVAL_STATES, 50) if init_states is None else init_states),
         bird_views=bird_views,
+        geometry=geometry,
         teacher=teacher.model if teacher else "",
     )
     check_settings(settings)
@@ -176,10 +180,11 @@ def make_shard(
     records: list[dict[str, Any]] = []
     interview = Interview(settings, shard, stage=stage, episodes=episodes, teacher=teacher)
     for asked in interview.run():
-        encoder = Encoder()
+        encoder, labels = Encoder(), SceneCells(asked.scenes[0])
         for item in asked.items:
             name = f"{prefix}-{len(records):04d}"
-            row = item.to_record(name=name, data_source=f"vst_vla/{shard.suite}", encoder=encoder)
+            cells = labels.of(item) if settings.geometry else ()
+            row = item.to_record(name=name, data_source=f"vst_vla/{shard.suite}", encoder=encoder, cells=cells)
             if settings.bird_views and item.thinking:
                 row["bird_view"] = _bird_view(item, asked.scenes[0], name)
             records.append(row)

@@ -41,6 +41,7 @@ class QASettings:
     shard_size: int
     init_states: tuple[int, ...]
     bird_views: bool = False
+    geometry: bool = False
     teacher: str = ""  # the model that writes thoughts; empty for none
     assets: str = ""
 

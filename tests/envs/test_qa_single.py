@@ -1,7 +1,6 @@
 """The single-image families against raw simulator states (qa_truth/), and what their items are like."""
 
 import itertools
-import json
 from collections import Counter
 
 import numpy as np
@@ -11,7 +10,6 @@ from qa_truth.case import Case
 from qa_truth.moment import World
 
 from vst_vla.envs.assets import find_assets
-from vst_vla.envs.geometry import project
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.marks import COLOURS, covers
 from vst_vla.envs.qa.stage import Shot, Stage
@@ -128,40 +126,6 @@ def test_fields_name_what_covers_most_of_each(moments):
     assert short.answer == long.answer
     assert "A line a row" in long.question
     assert "A line a row" not in short.question
-
-
-def test_cells_beside_fields_name_an_object_and_a_point_on_it(moments):
-    """Every label's point projects into its own cell, onto a pixel of the object that it names, at that depth."""
-    named = 0
-    for scene in (moment.scene for moment in moments):
-        for item in make_family("fields")(scene, count=3, rng=np.random.default_rng(0)):
-            record = item.to_record(name="a", data_source="test")
-            cells = json.loads(record["meta_info"])[0]["cells"]
-            camera, side = scene.cameras.index(item.about["camera"]), cells["side"]
-            labels = np.array(cells["numbers"]).reshape(side, side, 5)
-            np.testing.assert_array_equal(labels[..., 1], labels[..., 4])
-            pixels = project(labels[..., 2:] / 1000, intrinsics=scene.intrinsics[camera])
-            row, column = np.indices((side, side))
-            size = len(item.images[0]) // side
-            off = pixels / size - np.stack([column, row], axis=-1) - 0.5
-            assert np.abs(off).max() < 0.52
-            spots = np.clip(pixels.astype(int), 0, len(item.images[0]) - 1)
-            depth = scene.depth[camera][spots[..., 1], spots[..., 0]]
-            assert np.median(np.abs(depth - labels[..., 1] / 1000)) < 0.005
-            for name in cells["names"][1:]:
-                there = labels[..., 0] == cells["names"].index(name)
-                mask = np.any([scene.mask(camera, number=n) for n, c in enumerate(scene.categories) if c == name], 0)
-                assert mask[spots[..., 1], spots[..., 0]][there].mean() > 0.8 or not there.any()
-                named += int(there.sum())
-    assert named > 50
-    assert (
-        "cells"
-        not in json.loads(
-            make_family("detection")(moments[0].scene, count=1, rng=np.random.default_rng(0))[0].to_record(
-                name="a", data_source="test"
-            )["meta_info"]
-        )[0]
-    )
 
 
 @pytest.mark.parametrize("name", ["depth_order", "measurement"])

@@ -98,7 +98,7 @@ def write_questions(folder: Path, *, count: int = 6) -> Path:
 def write_labelled_questions(folder: Path, *, count: int = 6) -> Path:
     """The same beside as many pictures in two colours, left and right, labelled by cells of 4 to a side.
 
-    Every second one numbers its classes the other way round.
+    Every second one numbers its classes the other way round; the second shows its picture twice.
     """
     write_questions(folder, count=count)
     rows: list[dict[str, Any]] = []
@@ -114,8 +114,11 @@ def write_labelled_questions(folder: Path, *, count: int = 6) -> Path:
         turns = [{"from": "human", "value": "<image>\nWhat is where?"}, {"from": "gpt", "value": " ".join(pair)}]
         images = [{"bytes": png(picture), "path": f"{number}.png"}]
         cells = {"side": 4, "names": names, "numbers": labels.ravel().tolist()}
-        row = {"conversations": turns, "id": f"labelled-{number}", "data_source": "test", "images": images}
-        rows.append(row | {"type": "mm_qa", "meta_info": json.dumps([{"width": 56, "height": 56, "cells": cells}])})
+        shown = 1 + (number == 1)
+        turns[0]["value"] = "<image>" * shown + turns[0]["value"].removeprefix("<image>")
+        row = {"conversations": turns, "id": f"labelled-{number}", "data_source": "test", "images": images * shown}
+        meta = [{"width": 56, "height": 56, "cells": cells}] * shown
+        rows.append(row | {"type": "mm_qa", "meta_info": json.dumps(meta)})
     write_records(folder / "part-00001.parquet", records=rows)
     return folder
 

@@ -17,7 +17,8 @@ import torch
 from transformers import Qwen2_5_VLProcessor
 
 from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array, geometry_key
-from vst_vla.vla.data.picture_labels import LabelTable
+from vst_vla.vla.data.picture_labels import LabelTable, token_labels
+from vst_vla.vla.geometry.cells import TOKEN_PX
 from vst_vla.vla.prompt import IGNORED, Encoded, encode, record_messages, robot_messages
 
 Batch = dict[str, torch.Tensor]
@@ -83,7 +84,7 @@ class Collator:
         """Spatial records, their pictures as arrays of the final size -> batch with labels on the answers.
 
         Raises:
-            ValueError: for a record longer than `max_tokens`, or whose picture does not fit its labels.
+            ValueError: for a record longer than `max_tokens`, or labels that cannot be read.
         """
         batch, rows = self._encode_records(records)
         batch = self._weighted(batch | self._pad(rows, num_slots=0)[0])
@@ -94,7 +95,7 @@ class Collator:
         """The same, one after another in a row: input_ids and labels (1,L), sample_lengths (n,); no padding, no mask.
 
         Raises:
-            ValueError: for a record longer than `max_tokens`, or whose picture does not fit its labels, or no record.
+            ValueError: for a record longer than `max_tokens`, labels that cannot be read, or no record.
         """
         if not records:
             raise ValueError("none of the conversations that share a row can be read: mend the files named in the log")
@@ -120,22 +121,23 @@ class Collator:
         return batch, [self._encode_record(r, [next(left) for _ in r["images"]]) for r in records]
 
     def _labelled(self, records: Sequence[dict[str, Any]], rows: Sequence[Encoded], *, starts: Sequence[int]) -> Batch:
-        """`cells` (n,1,G,G,5) of those n records that have labels, and `cell_tokens` (V,): where their tokens are.
+        """`token_cells` (V,c*c,5) of the pictures that have labels, `cell_tokens` (V,): where their tokens are.
 
         Args:
             records: of the batch.
             rows: the same, encoded.
             starts: where each begins among the batch's token ids, flattened.
         """
-        found, places = [], []
+        found, places = list[Array](), list[int]()
         for record, row, start in zip(records, rows, starts, strict=True):
             labels = None if self.labels is None else self.labels.read(record)
-            if self.labels is not None and labels is not None:
-                found.append(labels[None])
-                places += [start + place for place in _picture_places(record, row, count=self.labels.tokens**2)]
+            if labels is not None:
+                grids = [tuple(side // TOKEN_PX for side in picture.shape[:2]) for picture in record["images"]]
+                found += [token_labels(each, grid=grid) for each, grid in zip(labels, grids, strict=True)]
+                places += [start + place for place, kind in enumerate(row.mm_token_type_ids) if kind]
         if not found:
             return {}
-        return {"cells": torch.from_numpy(np.array(found)), "cell_tokens": torch.tensor(places)}
+        return {"token_cells": torch.from_numpy(np.concatenate(found)), "cell_tokens": torch.tensor(places)}
 
     def _weighted(self, batch: Batch) -> Batch:
         """The batch with `target_weights` beside its labels, where long and short replies are to be balanced."""
@@ -183,14 +185,3 @@ class Collator:
             slots[i, end:length] = True
         batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "mm_token_type_ids": modality}
         return {key: torch.from_numpy(value) for key, value in batch.items()}, torch.from_numpy(slots)
-
-
-def _picture_places(record: dict[str, Any], row: Encoded, *, count: int) -> list[int]:
-    """Where the visual tokens of a record's one picture are. Raises ValueError when they are not `count`."""
-    places = [place for place, kind in enumerate(row.mm_token_type_ids) if kind]
-    if len(places) != count:
-        raise ValueError(
-            f"record '{record['id']}' has {len(places)} visual tokens, its labels are for one picture of {count}: "
-            "set recipe.max_pixels to the picture's own size"
-        )
-    return places

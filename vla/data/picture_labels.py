@@ -1,9 +1,10 @@
-"""Labels of what the cells of a conversation's picture show, as `vst-vla qa` stores them in `meta_info`.
+"""Labels of what the cells of a conversation's pictures show, as `vst-vla qa geometry=true` stores them in `meta_info`.
 
-    cells     with a record's first picture: {side: G, names: [...], numbers: [class, depth, x, y, z, ...] (G*G*5)}
+    cells     in every picture's entry: {side: G, names: [...], numbers: [class, depth, x, y, z, ...] (G*G*5)}
 
-Class numbers mean the record's own names; a table gives every name of a run one number. Lengths are in mm, in the
-camera's OpenCV axes. Letters: G cells of a picture's side.
+Class numbers mean the entry's own names; a table gives every name of a run one number. Lengths are in mm, in the
+camera's OpenCV axes. Letters: G cells of a picture's side, h/w visual tokens of its sides, V = h*w of them, c cells of
+a token's side.
 """
 
 from __future__ import annotations
@@ -21,78 +22,65 @@ from vst_vla.vla.contracts import CELL_NUMBERS, Array
 from vst_vla.vla.data.record_files import list_files
 
 KEY = "cells"
-HOW = "make some with `vst-vla qa families=[fields]`, or set recipe.readout_weight and recipe.alignment_weight to 0"
+EACH = 2
+"""c: what a token is asked about is finer than it is."""
+HOW = "make some with `vst-vla qa geometry=true`, or set recipe.readout_weight and recipe.alignment_weight to 0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """What the labels of a run's conversations have in common.
-
-    Attributes:
-        classes: what the class numbers mean.
-        side: G.
-        tokens: visual tokens of a labelled picture's side.
-    """
+    """What the class numbers of a run's conversations mean."""
 
     classes: tuple[str, ...]
-    side: int
-    tokens: int
 
-    @property
-    def each(self) -> int:
-        """Cells of a visual token's side."""
-        return self.side // self.tokens
-
-    def read(self, record: Mapping[str, Any]) -> Array | None:
-        """A record's labels (G,G,5) int16 in the table's classes, or None.
+    def read(self, record: Mapping[str, Any]) -> list[Array] | None:
+        """The labels (G,G,5) int16 of each of a record's pictures, in the table's classes; None without.
 
         Raises:
             ValueError: labels of another form, naming the record.
         """
-        cells = _cells(record["meta_info"])
-        if cells is None:
+        entries = [entry.get(KEY) for entry in record["meta_info"] if isinstance(entry, dict)]
+        if not entries or len(entries) != len(record["images"]) or None in entries:
             return None
-        numbers = np.array(cells["numbers"], dtype=np.int16)
-        if cells["side"] != self.side or numbers.size != self.side**2 * len(CELL_NUMBERS):
+        return [self._read(entry, str(record["id"])) for entry in entries]
+
+    def _read(self, entry: Mapping[str, Any], name: str) -> Array:
+        numbers, side = np.array(entry["numbers"], dtype=np.int16), int(entry["side"])
+        if numbers.size != side**2 * len(CELL_NUMBERS):
             raise ValueError(
-                f"record '{record['id']}' has {numbers.size} numbers for {cells['side']} cells a side, expected "
-                f"{self.side**2 * len(CELL_NUMBERS)} for {self.side}: make the questions again"
+                f"record '{name}' has {numbers.size} numbers for {side} cells a side, expected "
+                f"{side**2 * len(CELL_NUMBERS)}: make the questions again"
             )
-        labels = numbers.reshape(self.side, self.side, -1)
-        table = np.array([self.classes.index(name) for name in cells["names"]], dtype=np.int16)
+        labels = numbers.reshape(side, side, -1)
+        table = np.array([self.classes.index(known) for known in entry["names"]], dtype=np.int16)
         labels[..., 0] = table[labels[..., 0]]
         return labels
 
 
-def scan_labels(paths: Sequence[str | Path], *, picture_tokens: int) -> LabelTable:
-    """The table of all labels in parquet files and folders.
-
-    Args:
-        paths: of the run's conversations.
-        picture_tokens: visual tokens of a picture's side, for the labelled ones.
-
-    Raises:
-        ValueError: no labels, or cells that tokens cannot share evenly.
-    """
+def scan_labels(paths: Sequence[str | Path]) -> LabelTable:
+    """The table of all labels in parquet files and folders. Raises ValueError when there are none."""
     names: dict[str, None] = {}
-    sides: set[int] = set()
     for path in list_files(paths):
         for text in pq.read_table(path, columns=["meta_info"])["meta_info"].to_pylist():
-            cells = _cells(json.loads(text)) if text and f'"{KEY}"' in text else None
-            if cells is not None:
-                names |= dict.fromkeys(cells["names"])
-                sides.add(int(cells["side"]))
-    if not sides:
+            for entry in json.loads(text) if text and f'"{KEY}"' in text else ():
+                names |= dict.fromkeys(entry.get(KEY, {}).get("names", ()))
+    if not names:
         raise ValueError(f"no picture in {', '.join(map(str, paths))} has labels of what it shows: {HOW}")
-    side = max(sides)
-    if side % picture_tokens:
-        raise ValueError(
-            f"labels of {side} cells a side cannot be shared by {picture_tokens} visual tokens: set recipe.max_pixels "
-            f"so that a picture's side is 28 px times a divisor of {side}"
-        )
-    return LabelTable(classes=tuple(names), side=side, tokens=picture_tokens)
+    return LabelTable(classes=tuple(names))
 
 
-def _cells(meta_info: Any) -> Mapping[str, Any] | None:
-    first = meta_info[0] if meta_info else None
-    return first.get(KEY) if isinstance(first, dict) else None
+def token_labels(labels: Array, *, grid: tuple[int, int]) -> Array:
+    """What each of a picture's visual tokens is asked about, (V,c*c,5): the labels (G,G,5) nearest to its cells.
+
+    Args:
+        labels: of the picture.
+        grid: h and w.
+    """
+    rows, columns = (_nearest(len(labels), count=EACH * side) for side in grid)
+    cells = labels[rows[:, None], columns]  # (h*c,w*c,5)
+    blocks = cells.reshape(grid[0], EACH, grid[1], EACH, -1).swapaxes(1, 2)
+    return np.ascontiguousarray(blocks.reshape(grid[0] * grid[1], EACH**2, -1))
+
+
+def _nearest(side: int, *, count: int) -> Array:
+    return ((np.arange(count) + 0.5) * side / count).astype(int)

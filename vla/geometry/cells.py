@@ -43,7 +43,11 @@ def by_token(labels: torch.Tensor, *, each: int) -> Cells:
     """Labels (B,K,n,n,5) int16 of `contracts.CELL_NUMBERS`, with `each` cells c a token's side."""
     tokens = labels.shape[2] // each
     blocks = labels.unflatten(3, (tokens, each)).unflatten(2, (tokens, each))  # (B,K,n/c,c,n/c,c,5)
-    numbers = blocks.transpose(3, 4).reshape(-1, each**2, labels.shape[-1])
+    return to_cells(blocks.transpose(3, 4).reshape(-1, each**2, labels.shape[-1]))
+
+
+def to_cells(numbers: torch.Tensor) -> Cells:
+    """Labels (V,c*c,5) int16 of `contracts.CELL_NUMBERS`, of each visual token."""
     metres = numbers[..., 1:].float() / MILLIMETRES
     return Cells(
         classes=numbers[..., 0].long(), depth=metres[..., 0], points=metres[..., 1:], drawn=numbers[..., 1] > 0

@@ -17,7 +17,7 @@ from torch import nn
 
 from vst_vla.vla.contracts import check_names
 from vst_vla.vla.geometry.alignment import Alignment
-from vst_vla.vla.geometry.cells import by_token
+from vst_vla.vla.geometry.cells import Cells
 from vst_vla.vla.geometry.readouts import Readouts
 from vst_vla.vla.memory import recorded
 from vst_vla.vla.reading import PromptReader
@@ -49,7 +49,7 @@ class Supervision(nn.Module):
         check_names("lesson", lessons, choices=LESSONS)
         assert 0 <= depth <= 1
         self.layer = round(depth * num_layers)
-        self._each = each
+        self.each = each
         self.lessons = nn.ModuleDict()
         if READOUTS in lessons:
             self.lessons[READOUTS] = Readouts(hidden_dim=hidden_dim, num_classes=num_classes, each=each)
@@ -66,15 +66,15 @@ class Supervision(nn.Module):
             yield heard
 
     def forward(
-        self, heard: list[torch.Tensor], *, prompts: PromptReader, places: torch.Tensor, labels: torch.Tensor
+        self, heard: list[torch.Tensor], *, prompts: PromptReader, places: torch.Tensor, cells: Cells
     ) -> dict[str, dict[str, torch.Tensor]]:
         """Each lesson's {"loss": scalar, detached scalars to log}.
 
         Args:
             heard: what `listening` heard, which may be longer than the prompts.
             prompts: the batch.
-            places: (V,) of the labelled visual tokens among the prompts' (B*L), picture by picture.
-            labels: (B,K,n,n,5) int16 of B rows of K pictures, see `cells.by_token`.
+            places: (V,) of the labelled visual tokens among the prompts' (B*L).
+            cells: what they are asked about.
         """
         hidden = next((states for states in heard if states.requires_grad), None)
         if hidden is None:
@@ -82,5 +82,4 @@ class Supervision(nn.Module):
                 prompts.read_all()
             hidden = again[0]
         states = hidden[:, : prompts.embeds.shape[1]].flatten(0, 1)[places]
-        cells = by_token(labels, each=self._each)
         return {name: lesson(states, cells) for name, lesson in self.lessons.items()}

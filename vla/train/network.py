@@ -9,7 +9,7 @@ import torch
 
 from vst_vla.vla.backbone import Backbone, add_lora, freeze, load_backbone, use_attention
 from vst_vla.vla.contracts import LIBERO_ACTION, LIBERO_STATE
-from vst_vla.vla.data.picture_labels import LabelTable
+from vst_vla.vla.data.picture_labels import EACH, LabelTable
 from vst_vla.vla.data.robot import RobotDataset
 from vst_vla.vla.geometry.cells import cells_a_token
 from vst_vla.vla.geometry.supervision import Supervision
@@ -53,7 +53,7 @@ def build_network(
     if data is None:
         model = VLAModel(loaded)
         if labels is not None:
-            model.supervision = _supervision(recipe, model, num_classes=len(labels.classes), each=labels.each)
+            model.supervision = _supervision(recipe, model, num_classes=len(labels.classes), each=EACH)
         return model
     assert head is not None
     _check_chunk(data)

@@ -86,7 +86,7 @@ def train(
             robot, chunk=chunk, options=reader, geometry=bool(recipe.lessons), history=recipe.history or ()
         )
     sets = _sets(spatial, weights=weights)
-    labels = find_labels(recipe, sets) if recipe.lessons and demonstrations is None else None
+    labels = find_labels(sets) if recipe.lessons and demonstrations is None else None
     build = partial(build_network, recipe, backbone=backbone, head=head, data=demonstrations, labels=labels, seed=seed)
     model = build()
     with processes.local_main_process_first():

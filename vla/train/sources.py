@@ -19,7 +19,6 @@ from vst_vla.vla.data.picture_labels import LabelTable, scan_labels
 from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.data.robot import RobotDataset
 from vst_vla.vla.fov import FovTarget
-from vst_vla.vla.geometry.cells import TOKEN_PX
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.train.recipe import Recipe
 from vst_vla.vla.transforms import build_transforms
@@ -82,10 +81,10 @@ def build_batches(
     return StepBatches(sources, collator=collator, transforms=transforms, num_items=num_items, seed=seed), steps
 
 
-def find_labels(recipe: Recipe, sets: Sequence[Paths]) -> LabelTable:
+def find_labels(sets: Sequence[Paths]) -> LabelTable:
     """What the pictures of conversations are labelled with. Raises ValueError as `scan_labels`."""
     paths = [path for part in sets for path in ([part] if isinstance(part, str | Path) else part)]
-    return scan_labels(paths, picture_tokens=math.isqrt(recipe.max_pixels) // TOKEN_PX)
+    return scan_labels(paths)
 
 
 def _conversations(

@@ -1,0 +1,70 @@
+"""Labels beside questions against the simulator's own masks, depth and cameras."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vst_vla.envs.assets import find_assets
+from vst_vla.envs.geometry import project
+from vst_vla.envs.qa import make_family
+from vst_vla.envs.qa.base import VIDEO
+from vst_vla.envs.qa.cells import SIDE, SceneCells
+from vst_vla.envs.qa.stage import Shot, Stage
+from vst_vla.vla.contracts import SceneState
+
+pytestmark = pytest.mark.sim
+SHOT = Shot(cameras=("agentview",), extra_views=2, image_size=128, mirror=True, init_states=tuple(range(20, 50)))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    stage = Stage("libero_object", task_id=1, assets=find_assets("libero_object"))
+    yield stage.rearranged(SHOT, rng=np.random.default_rng(0))
+    stage.close()
+
+
+def held_against(cells: dict[str, Any], *, scene: SceneState, camera: str) -> int:
+    """Every label's point projects into its own cell, at its depth, onto the object it names; how many name one."""
+    view, labels = scene.cameras.index(camera), np.array(cells["numbers"]).reshape(SIDE, SIDE, 5)
+    np.testing.assert_array_equal(labels[..., 1], labels[..., 4])
+    pixels = project(labels[..., 2:] / 1000, intrinsics=scene.intrinsics[view])
+    row, column = np.indices((SIDE, SIDE))
+    size = len(scene.images[view]) // SIDE
+    assert np.abs(pixels / size - np.stack([column, row], axis=-1) - 0.5).max() < 0.55
+    spots = np.clip(pixels.astype(int), 0, len(scene.images[view]) - 1)
+    depth = scene.depth[view][spots[..., 1], spots[..., 0]]
+    assert np.median(np.abs(depth - labels[..., 1] / 1000)) < 0.005
+    named = 0
+    for number, name in enumerate(cells["names"][1:], start=1):
+        there = labels[..., 0] == number
+        mask = np.any([scene.mask(view, number=n) for n, kind in enumerate(scene.categories) if kind == name], axis=0)
+        if there.any():
+            assert mask[spots[..., 1], spots[..., 0]][there].mean() > 0.8, name
+            named += int(there.sum())
+    return named
+
+
+def test_every_picture_of_a_question_is_labelled_by_its_own_camera(scene):
+    labels, named, numbers = SceneCells(scene), 0, set()
+    for family in ("fields", "detection", "depth_order", "mi_correspondence", "mi_camera_motion"):
+        for item in make_family(family)(scene, count=3, rng=np.random.default_rng(0)):
+            cells = labels.of(item)
+            cameras = item.about.get("cameras") or [item.about["camera"]]
+            assert len(cells) == len(cameras) == len(item.images)
+            named += sum(held_against(c, scene=scene, camera=name) for c, name in zip(cells, cameras, strict=True))
+            record = item.to_record(name="a", data_source="test", cells=cells)
+            assert [entry["cells"] for entry in json.loads(record["meta_info"])] == cells
+            numbers.add(len(cells))
+    assert named > 100
+    assert numbers == {1, 2}
+
+
+def test_films_and_questions_without_geometry_have_none(scene):
+    (item,) = make_family("detection")(scene, count=1, rng=np.random.default_rng(0))
+    assert "cells" not in item.to_record(name="a", data_source="test")["meta_info"]
+    film = type(item)(**{**vars(item), "kind": VIDEO})
+    assert SceneCells(scene).of(film) == []
