@@ -262,7 +262,8 @@ class VLAModel(nn.Module):
         with self.supervision.listening(prompts) as heard:
             losses = {name: self._language_loss(batch, hidden=prompts.read_all())}
         cells = to_cells(batch["token_cells"])
-        return losses | self.supervision(heard, prompts=prompts, places=batch["cell_tokens"], cells=cells)
+        given = {"places": batch["cell_tokens"], "cells": cells, "mentions": batch.get("mentions")}
+        return losses | self.supervision(heard, prompts=prompts, **given)
 
     def _language_loss(self, batch: Batch, *, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
         """Mean cross-entropy of the targets; the vocabulary's logits are computed at those positions only."""

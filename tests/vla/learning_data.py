@@ -111,7 +111,10 @@ def write_labelled_questions(folder: Path, *, count: int = 6) -> Path:
         labels = np.zeros((4, 4, 5), np.int64)
         labels[..., 0] = [names.index(pair[column // 2]) for column in range(4)]
         labels[..., 1:] = np.stack([np.full((4, 4), 500 + 100 * number), *np.indices((4, 4)) * 50, labels[..., 1]], -1)
-        turns = [{"from": "human", "value": "<image>\nWhat is where?"}, {"from": "gpt", "value": " ".join(pair)}]
+        turns = [
+            {"from": "human", "value": f"<image>\nWhat is beside the {pair[0]}?"},
+            {"from": "gpt", "value": " ".join(pair)},
+        ]
         images = [{"bytes": png(picture), "path": f"{number}.png"}]
         cells = {"side": 4, "names": names, "numbers": labels.ravel().tolist()}
         shown = 1 + (number == 1)

@@ -18,12 +18,14 @@ from vst_vla.vla.data.picture_labels import EACH, LabelTable, scan_labels, token
 from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.data.records import write_records
 from vst_vla.vla.fov import FovTarget
+from vst_vla.vla.geometry.cells import to_cells
+from vst_vla.vla.geometry.pointing import Pointing
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.train.network import build_network
 from vst_vla.vla.train.run import train
 from vst_vla.vla.train.trainer import latest_checkpoint
 
-LESSONS = {"readout_weight": 2.0, "alignment_weight": 0.5}
+LESSONS = {"readout_weight": 2.0, "alignment_weight": 0.5, "pointing_weight": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,11 @@ def test_a_token_is_asked_about_the_labels_under_its_own_cells(grid: tuple[int, 
             assert abs(label[1] + 0.5 - right * 8 / grid[1]) <= 0.5
 
 
+@pytest.fixture(scope="module")
+def network() -> VLAModel:
+    return VLAModel(load_backbone("tiny"))
+
+
 def losses(model: VLAModel, batch: Batch) -> dict[str, dict[str, torch.Tensor]]:
     found: dict[str, dict[str, torch.Tensor]] = model(batches={"spatial": batch})
     return found
@@ -91,13 +98,44 @@ def test_labels_are_held_against_their_own_pictures_tokens_packed_or_padded(
         colours = batch["token_cells"][::2, 0, 0].tolist()  # of the left half, upper and lower
         assert [table.classes[colour] for colour in colours] == ["red"] * 2 + ["blue"] * 4 + ["green"] * 2
     ours, theirs = losses(model, packed), losses(model, padded)
-    assert ours.keys() == theirs.keys() == {"spatial", "readouts", "alignment"}
+    assert ours.keys() == theirs.keys() == {"spatial", "readouts", "alignment", "pointing"}
     for name, found in ours.items():
         torch.testing.assert_close(found["loss"], theirs[name]["loss"], atol=1e-5, rtol=1e-5)
     alone = [losses(model, collator.questions([record]))["readouts"]["depth_error"] for record in records[1::2]]
     both = losses(model, collator.questions(records[1:4]))["readouts"]["depth_error"]
     assert min(alone) < both < max(alone)
     assert losses(model, collator.questions([records[0]])).keys() == {"spatial"}, "without labels, words alone"
+
+
+def test_names_in_a_question_are_held_against_the_tokens_of_their_own_pictures(
+    network: VLAModel, table: LabelTable, records: list[dict[str, Any]]
+) -> None:
+    """Names in replies, which would give the answer away, do not point; nor do those of what is not in the picture."""
+    collator = Collator(network.processor, labels=table)
+    for batch in (collator.questions(records), collator.pack(records)):
+        ids, mentions = batch["input_ids"].flatten(), batch["mentions"].tolist()
+        words = [network.processor.tokenizer.decode(ids[place - 4 : place + 1]) for place, *_ in mentions]
+        names = [table.classes[number] for _, number, *_ in mentions]
+        assert names == ["red", "blue", "green"]
+        assert all(word.endswith(f"the {name}") for word, name in zip(words, names, strict=True))
+        assert [span for _, _, *span in mentions] == [[0, 4], [4, 12], [12, 16]]
+
+
+def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
+    """Two questions of two tokens each; the second one's tokens are no rivals of the first one's."""
+    torch.manual_seed(0)
+    pointing = Pointing(hidden_dim=8)
+    numbers = torch.zeros(4, 1, 5, dtype=torch.int16)
+    numbers[:, 0, 0] = torch.tensor([1, 2, 2, 1])
+    states, named = torch.randn(4, 8), torch.randn(2, 8)
+    given = {"named": named, "mentions": torch.tensor([[0, 1, 0, 2], [0, 1, 2, 4]])}
+    found = pointing(states, to_cells(numbers), **given)
+    scores = pointing.names(named) @ pointing.tokens(states).T / 8
+    expected = -(scores[0, :2].log_softmax(0)[0] + scores[1, 2:].log_softmax(0)[1]) / 2
+    torch.testing.assert_close(found["loss"], expected)
+    assert found["hit"] == (float(scores[0, 0] > scores[0, 1]) + float(scores[1, 3] > scores[1, 2])) / 2
+    found["loss"].backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in pointing.parameters())
 
 
 def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(
@@ -110,9 +148,10 @@ def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(
     lines = json.loads((newest / "trainer_state.json").read_text())["log_history"]
     first = lines[0]
     weighed = first["spatial/loss"] + 2 * first["readouts/loss"] + 0.5 * first["alignment/loss"]
-    assert first["loss"] == pytest.approx(weighed, rel=1e-3)
-    before, after = (np.mean([line["readouts/class_accuracy"] for line in part]) for part in (lines[:3], lines[-4:-1]))
-    assert after > 0.9 > before
+    assert first["loss"] == pytest.approx(weighed + first["pointing/loss"], rel=1e-3)
+    for metric in ("readouts/class_accuracy", "pointing/hit"):
+        before, after = (np.mean([line[metric] for line in part]) for part in (lines[:3], lines[-4:-1]))
+        assert after > 0.9 > before, metric
     assert VLAModel(load_backbone(str(tmp_path / "model"))).supervision is None
 
 

@@ -40,9 +40,14 @@ class LabelTable:
             ValueError: labels of another form, naming the record.
         """
         entries = [entry.get(KEY) for entry in record["meta_info"] if isinstance(entry, dict)]
-        if not entries or len(entries) != len(record["images"]) or None in entries:
+        known = [entry for entry in entries if entry is not None]
+        if not known or not len(known) == len(entries) == len(record["images"]):
             return None
-        return [self._read(entry, str(record["id"])) for entry in entries]
+        return [self._read(entry, str(record["id"])) for entry in known]
+
+    def shown(self, labels: Sequence[Array]) -> set[int]:
+        """The classes that a record's pictures show."""
+        return {int(number) for each in labels for number in np.unique(each[..., 0])}
 
     def _read(self, entry: Mapping[str, Any], name: str) -> Array:
         numbers, side = np.array(entry["numbers"], dtype=np.int16), int(entry["side"])

@@ -1,4 +1,4 @@
-"""What visual tokens are taught about space in training, beside acting or answering: readouts, alignment, or both.
+"""What visual tokens, and the words that name what they show, are taught about space beside acting or answering.
 
 It listens to one of the language model's layers while the prompts are read, so it costs no further pass of the backbone
 (but one where no gradient flows back from the head's own, as under knowledge insulation). A checkpoint holds nothing of
@@ -18,12 +18,13 @@ from torch import nn
 from vst_vla.vla.contracts import check_names
 from vst_vla.vla.geometry.alignment import Alignment
 from vst_vla.vla.geometry.cells import Cells
+from vst_vla.vla.geometry.pointing import Pointing
 from vst_vla.vla.geometry.readouts import Readouts
 from vst_vla.vla.memory import recorded
 from vst_vla.vla.reading import PromptReader
 
-READOUTS, ALIGNMENT = "readouts", "alignment"
-LESSONS = (READOUTS, ALIGNMENT)
+READOUTS, ALIGNMENT, POINTING = "readouts", "alignment", "pointing"
+LESSONS = (READOUTS, ALIGNMENT, POINTING)
 
 
 class Supervision(nn.Module):
@@ -55,6 +56,7 @@ class Supervision(nn.Module):
             self.lessons[READOUTS] = Readouts(hidden_dim=hidden_dim, num_classes=num_classes, each=each)
         if ALIGNMENT in lessons:
             self.lessons[ALIGNMENT] = Alignment(hidden_dim=hidden_dim)
+        self.pointing = Pointing(hidden_dim=hidden_dim) if POINTING in lessons else None
 
     @contextmanager
     def listening(self, prompts: PromptReader) -> Iterator[list[torch.Tensor]]:
@@ -66,7 +68,13 @@ class Supervision(nn.Module):
             yield heard
 
     def forward(
-        self, heard: list[torch.Tensor], *, prompts: PromptReader, places: torch.Tensor, cells: Cells
+        self,
+        heard: list[torch.Tensor],
+        *,
+        prompts: PromptReader,
+        places: torch.Tensor,
+        cells: Cells,
+        mentions: torch.Tensor | None = None,
     ) -> dict[str, dict[str, torch.Tensor]]:
         """Each lesson's {"loss": scalar, detached scalars to log}.
 
@@ -75,11 +83,16 @@ class Supervision(nn.Module):
             prompts: the batch.
             places: (V,) of the labelled visual tokens among the prompts' (B*L).
             cells: what they are asked about.
+            mentions: (M,4) names in the prompts, see `Pointing`; None where there are none.
         """
         hidden = next((states for states in heard if states.requires_grad), None)
         if hidden is None:
             with self.listening(prompts) as again:
                 prompts.read_all()
             hidden = again[0]
-        states = hidden[:, : prompts.embeds.shape[1]].flatten(0, 1)[places]
-        return {name: lesson(states, cells) for name, lesson in self.lessons.items()}
+        words = hidden[:, : prompts.embeds.shape[1]].flatten(0, 1)
+        losses = {name: lesson(words[places], cells) for name, lesson in self.lessons.items()}
+        if self.pointing is not None and mentions is not None:
+            named = words[mentions[:, 0]]
+            losses[POINTING] = self.pointing(words[places], cells, named=named, mentions=mentions)
+        return losses

@@ -56,6 +56,11 @@ def build_network(
             model.supervision = _supervision(recipe, model, num_classes=len(labels.classes), each=EACH)
         return model
     assert head is not None
+    if recipe.pointing_weight:
+        raise ValueError(
+            f"recipe.pointing_weight is {recipe.pointing_weight}, but demonstrations hold no questions to point from: "
+            "set it to 0, or leave data.robot out"
+        )
     _check_chunk(data)
     spec = ModelSpec(
         head=dict(head),

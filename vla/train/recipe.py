@@ -8,7 +8,7 @@ from typing import Any
 from vst_vla.vla.blocks import SELECTIVE
 from vst_vla.vla.contracts import check_history, check_names, unknown_name
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL
-from vst_vla.vla.geometry.supervision import ALIGNMENT, READOUTS
+from vst_vla.vla.geometry.supervision import ALIGNMENT, POINTING, READOUTS
 from vst_vla.vla.spec import LEAST_SHARE
 from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
@@ -31,6 +31,8 @@ class Recipe:
         readout_weight, alignment_weight: factors on the losses of what the visual tokens of robot rows are taught
             (`geometry.readouts`, `geometry.alignment`), or of conversations in a run on these alone; 0 leaves it out.
             They need demonstrations, or conversations, with labels.
+        pointing_weight: factor on the loss of names in such conversations that are to point at what they mean
+            (`geometry.pointing`).
         geometry_depth: share of the language model's layers after which those tokens are taught, 0 before the first.
         ema: share of an average of the weights that every step keeps, such as 0.999; the finished checkpoint holds the
             average. 0 for the last weights.
@@ -76,6 +78,7 @@ class Recipe:
     spatial_weight: float = 1.0
     readout_weight: float = 0.0
     alignment_weight: float = 0.0
+    pointing_weight: float = 0.0
     geometry_depth: float = 0.75
     ema: float = 0.0
     warmup: float = 0.03
@@ -110,7 +113,7 @@ class Recipe:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected at least 1")
         if self.epochs <= 0:
             raise ValueError(f"recipe.epochs is {self.epochs}, expected more than 0")
-        for name in ("robot_weight", "spatial_weight", "readout_weight", "alignment_weight"):
+        for name in ("robot_weight", "spatial_weight", "readout_weight", "alignment_weight", "pointing_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected 0 or more")
         if not 0 <= self.geometry_depth <= 1:
@@ -156,7 +159,7 @@ class Recipe:
 
     def lesson_weights(self) -> dict[str, float]:
         """The factor on the loss of everything that visual tokens are taught."""
-        return {READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight}
+        return {READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight, POINTING: self.pointing_weight}
 
     def split(self, num_processes: int) -> tuple[int, int]:
         """Rows (or packs) that a process computes at once, and how many times it does so in a step.
