@@ -35,7 +35,7 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     ]
     asked = [a for s in made if s.verb == "benchmark" for a in s.arguments if a.startswith(("checkpoint", "thinking"))]
     assert asked[:4] == ["checkpoint=O/sft/model", "thinking=false", "checkpoint=O/cold_start/model", "thinking=false"]
-    assert asked[-2:] == ["checkpoint=O/grpo/model", "thinking=true"]
+    assert asked[-4:] == ["checkpoint=O/grpo/model", "thinking=true", "checkpoint=O/grpo/model", "thinking=false"]
     assert len(asked) == 2 * sum(len(settings["after"]) for settings in config["tests"].values()) == 14
 
 
@@ -73,7 +73,8 @@ def test_the_ladder_in_small(tmp_path):
     config = compose(
         "tuning_ladder", [f"out={tmp_path}", "steps.dense=1", "steps.grpo=1", "benchmark.max_new_tokens=4"]
     )
-    config["train"] = {"dense": config["train"]["dense"]}
+    unlabelled = {"recipe.readout_weight": 0.0, "recipe.pointing_weight": 0.0}
+    config["train"] = {"dense": config["train"]["dense"] | unlabelled}
     for settings in config["tests"].values():
         settings["after"] = ["dense", "grpo"]
     config["grpo"]["rl"] = "tiny"
@@ -91,7 +92,7 @@ def test_the_ladder_in_small(tmp_path):
     assert (depth["family"], depth["num_items"], caption["num_items"]) == ("depth_order", 4, 0)
     assert list(depth["scores"]) == ["dense", "grpo"]
     assert depth["guessing"] == 0.5  # two letters are on offer
-    assert list(record["lifted"]) == list(record["fallen"]) == ["dense", "grpo"]
+    assert (list(record["lifted"]), list(record["fallen"])) == (["dense", "grpo"], ["grpo"])
     assert record["thinking"]["grpo"]["num_items"] == 4
     assert record["choices"]["thoughts"]["grpo"]["num_choices"] == 4
     assert "over_previous" in record["choices"]["answers"]["grpo"]

@@ -202,6 +202,7 @@ def test_a_teacher_sees_views_map_and_places_and_nothing_secret_is_kept(scene, i
         ((404, "no such model"), r"refuses \(HTTP 404 "),
     ],
 )
+@pytest.mark.alone  # beside other tests the one that stops them may come late
 def test_a_refusal_stops_at_once(scene, items, reply, message):
     with (
         teacher_server(lambda question, n: reply) as (url, requests),

@@ -137,8 +137,8 @@ def test_the_batch_that_broke_the_loss_is_named_and_the_checkpoint_before_it_sta
     broken = 2 * passes  # the first pass of step 3
     compute, calls = VLAModel._language_loss, iter(range(100))
 
-    def breaking(self: VLAModel, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        found = compute(self, batch)
+    def breaking(self: VLAModel, batch: dict[str, torch.Tensor], **given: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = compute(self, batch, **given)
         return {**found, "loss": found["loss"] * (float("nan") if next(calls) == broken else 1.0)}
 
     monkeypatch.setattr(VLAModel, "_language_loss", breaking)

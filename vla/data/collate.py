@@ -17,8 +17,8 @@ import torch
 from transformers import Qwen2_5_VLProcessor
 
 from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array, geometry_key
-from vst_vla.vla.data.picture_labels import LabelTable, token_labels
-from vst_vla.vla.geometry.cells import TOKEN_PX
+from vst_vla.vla.data.labeller import Labeller
+from vst_vla.vla.data.picture_labels import LabelTable
 from vst_vla.vla.prompt import IGNORED, Encoded, encode, record_messages, robot_messages
 
 Batch = dict[str, torch.Tensor]
@@ -54,9 +54,7 @@ class Collator:
         self.num_slots = num_slots
         self.max_tokens = max_tokens
         self.reply_balance = reply_balance
-        self.labels = labels
-        names = labels.classes if labels is not None else ()
-        self._names = [processor.tokenizer.encode(f" {name}", add_special_tokens=False) for name in names]
+        self._labeller = Labeller(labels, tokenizer=processor.tokenizer) if labels is not None else None
         self.merge = int(processor.image_processor.merge_size) ** 2
         self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
 
@@ -91,7 +89,8 @@ class Collator:
         batch, rows = self._encode_records(records)
         batch = self._weighted(batch | self._pad(rows, num_slots=0)[0])
         length = batch["input_ids"].shape[1]
-        return batch | self._labelled(records, rows, starts=[length * place for place in range(len(rows))])
+        starts = [length * place for place in range(len(rows))]
+        return batch | (self._labeller(records, rows=rows, starts=starts) if self._labeller else {})
 
     def pack(self, records: Sequence[dict[str, Any]]) -> Batch:
         """The same, one after another in a row: input_ids and labels (1,L), sample_lengths (n,); no padding, no mask.
@@ -109,7 +108,7 @@ class Collator:
         lengths = [len(row.input_ids) for row in rows]
         batch["sample_lengths"] = torch.tensor(lengths)
         starts = [sum(lengths[:place]) for place in range(len(rows))]
-        return self._weighted(batch) | self._labelled(records, rows, starts=starts)
+        return self._weighted(batch) | (self._labeller(records, rows=rows, starts=starts) if self._labeller else {})
 
     def count_tokens(self, outline: dict[str, Any]) -> int:
         """Length of a record whose pictures are given by their sizes (H, W), see `QuestionRows.outline`."""
@@ -121,44 +120,6 @@ class Collator:
         batch, counts = self._pictures([picture for record in records for picture in record["images"]])
         left = iter(counts)
         return batch, [self._encode_record(r, [next(left) for _ in r["images"]]) for r in records]
-
-    def _labelled(self, records: Sequence[dict[str, Any]], rows: Sequence[Encoded], *, starts: Sequence[int]) -> Batch:
-        """What the pictures that have labels show, and where they and it are named.
-
-        `token_cells` (V,c*c,5) and `cell_tokens` (V,), where those visual tokens are; `mentions` (M,4): the place of a
-        name's last token in a question, its class, the first and one past the last of the V tokens that it can mean.
-
-        Args:
-            records: of the batch.
-            rows: the same, encoded.
-            starts: where each begins among the batch's token ids, flattened.
-        """
-        found, places, mentions = list[Array](), list[int](), list[tuple[int, int, int, int]]()
-        for record, row, start in zip(records, rows, starts, strict=True):
-            labels = None if self.labels is None else self.labels.read(record)
-            if labels is not None:
-                grids = [tuple(side // TOKEN_PX for side in picture.shape[:2]) for picture in record["images"]]
-                found += [token_labels(each, grid=grid) for each, grid in zip(labels, grids, strict=True)]
-                first = len(places)
-                places += [start + place for place, kind in enumerate(row.mm_token_type_ids) if kind]
-                named = self._mentions(row, found=self.labels.shown(found[-len(labels) :]))
-                mentions += [(start + place, number, first, len(places)) for place, number in named]
-        if not found:
-            return {}
-        batch = {"token_cells": torch.from_numpy(np.concatenate(found)), "cell_tokens": torch.tensor(places)}
-        return batch | ({"mentions": torch.tensor(mentions)} if mentions else {})
-
-    def _mentions(self, row: Encoded, *, found: set[int]) -> list[tuple[int, int]]:
-        """Where a question behind its pictures names something of `found`: place of the last token, class."""
-        begin = max(place for place, kind in enumerate(row.mm_token_type_ids) if kind)
-        mentions = []
-        for number in sorted(found - {0}):
-            name = self._names[number]
-            for place in range(begin, len(row.input_ids) - len(name) + 1):
-                end = place + len(name) - 1
-                if row.labels[end] == IGNORED and row.input_ids[place : end + 1] == name:
-                    mentions.append((end, number))
-        return mentions
 
     def _weighted(self, batch: Batch) -> Batch:
         """The batch with `target_weights` beside its labels, where long and short replies are to be balanced."""

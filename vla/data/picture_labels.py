@@ -45,10 +45,6 @@ class LabelTable:
             return None
         return [self._read(entry, str(record["id"])) for entry in known]
 
-    def shown(self, labels: Sequence[Array]) -> set[int]:
-        """The classes that a record's pictures show."""
-        return {int(number) for each in labels for number in np.unique(each[..., 0])}
-
     def _read(self, entry: Mapping[str, Any], name: str) -> Array:
         numbers, side = np.array(entry["numbers"], dtype=np.int16), int(entry["side"])
         if numbers.size != side**2 * len(CELL_NUMBERS):
@@ -85,6 +81,11 @@ def token_labels(labels: Array, *, grid: tuple[int, int]) -> Array:
     cells = labels[rows[:, None], columns]  # (h*c,w*c,5)
     blocks = cells.reshape(grid[0], EACH, grid[1], EACH, -1).swapaxes(1, 2)
     return np.ascontiguousarray(blocks.reshape(grid[0] * grid[1], EACH**2, -1))
+
+
+def shown_classes(labels: Sequence[Array]) -> set[int]:
+    """The classes in labels (…,5)."""
+    return {int(number) for each in labels for number in np.unique(each[..., 0])}
 
 
 def _nearest(side: int, *, count: int) -> Array:
