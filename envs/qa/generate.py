@@ -180,10 +180,10 @@ def make_shard(
     records: list[dict[str, Any]] = []
     interview = Interview(settings, shard, stage=stage, episodes=episodes, teacher=teacher)
     for asked in interview.run():
-        encoder, labels = Encoder(), SceneCells(asked.scenes[0])
+        encoder, labels = Encoder(), SceneCells(asked.scenes[0]) if settings.geometry else None
         for item in asked.items:
             name = f"{prefix}-{len(records):04d}"
-            cells = labels.of(item) if settings.geometry else ()
+            cells = labels.of(item) if labels else ()
             row = item.to_record(name=name, data_source=f"vst_vla/{shard.suite}", encoder=encoder, cells=cells)
             if settings.bird_views and item.thinking:
                 row["bird_view"] = _bird_view(item, asked.scenes[0], name)

@@ -13,8 +13,11 @@ from vst_vla.envs.geometry import project
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.base import VIDEO
 from vst_vla.envs.qa.cells import SIDE, SceneCells
+from vst_vla.envs.qa.generate import make_qa
 from vst_vla.envs.qa.stage import Shot, Stage
 from vst_vla.vla.contracts import SceneState
+from vst_vla.vla.data.picture_labels import scan_labels
+from vst_vla.vla.data.records import SpatialRecords
 
 pytestmark = pytest.mark.sim
 SHOT = Shot(cameras=("agentview",), extra_views=2, image_size=128, mirror=True, init_states=tuple(range(20, 50)))
@@ -68,3 +71,14 @@ def test_films_and_questions_without_geometry_have_none(scene):
     assert "cells" not in item.to_record(name="a", data_source="test")["meta_info"]
     film = type(item)(**{**vars(item), "kind": VIDEO})
     assert SceneCells(scene).of(film) == []
+
+
+def test_a_dataset_made_with_geometry_can_be_taught(tmp_path):
+    made = {"mixture": {"detection": 1.0, "mi_camera_motion": 1.0}, "suite": "libero_object", "task_ids": [1]}
+    make_qa(tmp_path, **made, num_items=4, image_size=128, num_workers=1, extra_views=2, geometry=True, progress=False)
+    table, records = scan_labels([tmp_path]), SpatialRecords(tmp_path)
+    shapes = [[labels.shape for labels in table.read(record)] for record in records]
+    assert sorted(map(len, shapes)) == [1, 1, 2, 2]
+    assert {shape for each in shapes for shape in each} == {(SIDE, SIDE, 5)}
+    assert table.classes[0] == "background"
+    assert len(table.classes) > 3
