@@ -37,7 +37,7 @@ def row(name, kind, answer):
         "data_source": "vst_vla/test",
         "images": pictures,
         "type": kind,
-        "meta_info": [{"width": 8, "height": 8, "family": "reason_single", "level": "L3"}],
+        "meta_info": [{"width": 8, "height": 8, "family": "reason_single", "level": "L3", "cells": {"side": 1}}],
     }
 
 
@@ -51,6 +51,7 @@ def test_rows_carry_a_truth_and_the_rewards_that_judge_it(source, tmp_path):
     done = export_records(source, out=tmp_path / "rl", form="vst_rl")
     assert (done.num_rows, dict(done.left_out)) == (6, {"free text": 1, "no picture": 1})
     rows = {row["id"]: row for row in read_rl_records(tmp_path / "rl")}
+    assert not any("cells" in r["meta_info"] for r in rows.values()), "labels are for other losses"
     assert {
         name: (r["answer_gt"], r["meta_info"]["mode"], r["meta_info"]["question_type"]) for name, r in rows.items()
     } == {

@@ -3,8 +3,9 @@
     OUT/data/part-NNNNN.parquet
 
 `mode` names VST's rewards (`verifiable`). The reasoning of a row that thinks goes into `thought`, where training does
-not imitate it. Left out, with their number in the manifest: answers that no reward can check (captions), conversations
-of several questions, rows without pictures, and videos, of which VST's RL data has none.
+not imitate it; labels of what its pictures show (`picture_labels`) stay behind. Left out, with their number in the
+manifest: answers that no reward can check (captions), conversations of several questions, rows without pictures, and
+videos, of which VST's RL data has none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from typing import Any
 
 from vst_vla.vla.data.parquet_parts import ParquetParts
+from vst_vla.vla.data.picture_labels import KEY
 from vst_vla.vla.data.rl_records import RL_SCHEMA
 from vst_vla.vla.data.stored import StoredRow
 from vst_vla.vla.data.verifiable import Verifiable, verifiable
@@ -44,7 +46,7 @@ def _made(row: StoredRow, turns: list[str], check: Verifiable) -> dict[str, Any]
         "answer_gt": check.answer,
         "answer": check.answer,
         "data_source": row.record["data_source"],
-        "meta_info": json.dumps(meta | {key: value for key, value in row.meta.items() if key not in meta}),
+        "meta_info": json.dumps(meta | {key: value for key, value in row.meta.items() if key not in (*meta, KEY)}),
     }
 
 

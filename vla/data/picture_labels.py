@@ -24,7 +24,10 @@ from vst_vla.vla.data.record_files import list_files
 KEY = "cells"
 EACH = 2
 """c: what a token is asked about is finer than it is."""
-HOW = "make some with `vst-vla qa geometry=true`, or set recipe.readout_weight and recipe.alignment_weight to 0"
+HOW = (
+    "make some with `vst-vla qa geometry=true`, or set recipe.readout_weight, recipe.alignment_weight and "
+    "recipe.pointing_weight to 0"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
