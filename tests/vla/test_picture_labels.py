@@ -118,7 +118,7 @@ def test_names_in_a_question_are_held_against_the_tokens_of_their_own_pictures(
         names = [table.classes[number] for _, number, *_ in mentions]
         assert names == ["red", "blue", "green"]
         assert all(word.endswith(f"the {name}") for word, name in zip(words, names, strict=True))
-        assert [span for _, _, *span in mentions] == [[0, 4], [4, 12], [12, 16]]
+        assert [span for _, _, *span in mentions] == [[0, 4, 1], [4, 12, 2], [12, 16, 1]]
 
 
 def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
@@ -128,7 +128,7 @@ def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
     numbers = torch.zeros(4, 1, 5, dtype=torch.int16)
     numbers[:, 0, 0] = torch.tensor([1, 2, 2, 1])
     states, named = torch.randn(4, 8), torch.randn(2, 8)
-    given = {"named": named, "mentions": torch.tensor([[0, 1, 0, 2], [0, 1, 2, 4]])}
+    given = {"named": named, "mentions": torch.tensor([[0, 1, 0, 2, 1], [0, 1, 2, 4, 2]])}
     found = pointing(states, to_cells(numbers), **given)
     scores = pointing.names(named) @ pointing.tokens(states).T / 8
     expected = -(scores[0, :2].log_softmax(0)[0] + scores[1, 2:].log_softmax(0)[1]) / 2
@@ -136,6 +136,20 @@ def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
     assert found["hit"] == (float(scores[0, 0] > scores[0, 1]) + float(scores[1, 3] > scores[1, 2])) / 2
     found["loss"].backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in pointing.parameters())
+
+
+def test_a_name_is_asked_where_its_object_is_in_questions_about_one_picture() -> None:
+    """The middle of the cells that show it; walls beyond reach and questions of two pictures, two axes, are left out."""
+    torch.manual_seed(0)
+    pointing = Pointing(hidden_dim=8)
+    numbers = torch.tensor(
+        [[[1, 500, 100, 0, 500]], [[1, 700, 300, 200, 700]], [[1, 9000, 0, 0, 9000]], [[2, 400, 0, 0, 400]]]
+    ).to(torch.int16)
+    named = torch.randn(3, 8)
+    mentions = torch.tensor([[0, 1, 0, 4, 1], [0, 2, 0, 4, 2], [0, 1, 2, 3, 1]])
+    found = pointing(torch.randn(4, 8), to_cells(numbers), named=named, mentions=mentions)
+    expected = (pointing.place(named[:1]) - torch.tensor([[0.2, 0.1, 0.6]])).abs().mean()
+    torch.testing.assert_close(found["place_error"], expected.detach())
 
 
 def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(

@@ -33,10 +33,10 @@ class Labeller:
     def __call__(
         self, records: Sequence[dict[str, Any]], *, rows: Sequence[Encoded], starts: Sequence[int]
     ) -> dict[str, torch.Tensor]:
-        """`token_cells` (V,c*c,5), `cell_tokens` (V,): where those tokens are, `mentions` (M,4); what there is of them.
+        """`token_cells` (V,c*c,5), `cell_tokens` (V,): where those tokens are, `mentions` (M,5); what there is of them.
 
         A mention is the place of a name's last token in a question, its class, the first and one past the last of the
-        V tokens that it can mean.
+        V tokens that it can mean, and the pictures that those show.
 
         Args:
             records: of the batch, their pictures of the final size.
@@ -46,7 +46,7 @@ class Labeller:
         Raises:
             ValueError: labels that cannot be read.
         """
-        cells, places, mentions = list[Array](), list[int](), list[tuple[int, int, int, int]]()
+        cells, places, mentions = list[Array](), list[int](), list[tuple[int, ...]]()
         for record, row, start in zip(records, rows, starts, strict=True):
             labels = self._table.read(record)
             if labels is not None:
@@ -54,7 +54,7 @@ class Labeller:
                 cells += shown
                 places += [start + place for place in _visual(row)]
                 named = self._named(row, classes=shown_classes(shown))
-                mentions += [(start + place, number, first, len(places)) for place, number in named]
+                mentions += [(start + place, number, first, len(places), len(labels)) for place, number in named]
         if not cells:
             return {}
         batch = {"token_cells": torch.from_numpy(np.concatenate(cells)), "cell_tokens": torch.tensor(places)}

@@ -2,7 +2,8 @@
 
 Before a network from random weights can answer anything about a named object it has to find it, and the answer's few
 words hardly teach that. Here every name is held against all visual tokens of its question's pictures, a contrast of one
-against many, as in Grounded Language-Image Pre-training (Li et al. 2021, arXiv 2112.03857). For training alone.
+against many, as in Grounded Language-Image Pre-training (Li et al. 2021, arXiv 2112.03857); and where its object is has
+to be read off the name itself, so that attention carries it there. For training alone.
 
 Letters: V visual tokens, D hidden, M names, c cells of a token's side.
 """
@@ -13,12 +14,13 @@ import torch
 from torch import nn
 
 from vst_vla.vla.geometry.cells import Cells
+from vst_vla.vla.geometry.readouts import LENGTH, REACH
 
 WIDTH = 64
 
 
 class Pointing(nn.Module):
-    """Cross-entropy between where a name points and where its object is.
+    """Cross-entropy between where a name points and where its object is, and how far off that is said to be.
 
     Args:
         hidden_dim: D.
@@ -28,26 +30,44 @@ class Pointing(nn.Module):
         super().__init__()
         self.names = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, WIDTH))
         self.tokens = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, WIDTH))
+        self.place = nn.Sequential(
+            nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, 3)
+        )
 
     def forward(
         self, states: torch.Tensor, cells: Cells, *, named: torch.Tensor, mentions: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """{"loss", and to log "hit": the share of names whose best token shows their object}.
+        """{"loss", and to log "hit": the share of names whose best token shows their object, "place_error" in m}.
 
         Args:
             states: (V,D) of visual tokens.
             cells: what they show.
             named: (M,D) states of the names' last tokens.
-            mentions: (M,4) of each name: its place, its class, the first and one past the last of its visual tokens.
+            mentions: (M,5) of each name: its place, its class, the first and one past the last of its visual tokens,
+                and in how many pictures those are. Of one picture alone the place is asked for: each has its own axes.
         """
-        _, classes, first, end = mentions.unbind(1)
+        _, classes, first, end, pictures = mentions.unbind(1)
         number = torch.arange(len(states), device=states.device)
         own = (number >= first[:, None]) & (number < end[:, None])  # (M,V)
-        shown = (cells.classes == classes[:, None, None]).sum(-1) * own
+        meant = (cells.classes == classes[:, None, None]) & own[..., None]  # (M,V,c*c)
         width = self.names[0].weight.dtype
         scores = self.names(named.to(width)) @ self.tokens(states.to(width)).T / WIDTH**0.5
         scores = scores.float().masked_fill(~own, -torch.inf)
+        shown = meant.sum(-1)
         target = shown / shown.sum(1, keepdim=True)
         entropy = -(target * scores.log_softmax(1).masked_fill(~own, 0.0)).sum(1)
         best = shown.gather(1, scores.argmax(1, keepdim=True)) > 0
-        return {"loss": entropy.mean(), "hit": best.float().mean()}
+        error = _place_error(self.place(named[pictures == 1].to(width)).float(), cells, meant=meant[pictures == 1])
+        return {
+            "loss": entropy.mean() + error / LENGTH,
+            "hit": best.float().mean(),
+            "place_error": error.detach(),
+        }
+
+
+def _place_error(said: torch.Tensor, cells: Cells, *, meant: torch.Tensor) -> torch.Tensor:
+    """Mean distance along an axis, m, of places (M,3) from the middle of the cells (M,V,c*c) that are meant."""
+    near = (meant & cells.drawn & (cells.depth < REACH)).float()
+    middle = torch.einsum("mvc,vcx->mx", near, cells.points) / near.sum((1, 2)).clamp(min=1.0)[:, None]
+    known = near.any(2).any(1).float()
+    return ((said - middle).abs().mean(1) * known).sum() / known.sum().clamp(min=1.0)

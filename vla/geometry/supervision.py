@@ -83,7 +83,7 @@ class Supervision(nn.Module):
             prompts: the batch.
             places: (V,) of the labelled visual tokens among the prompts' (B*L).
             cells: what they are asked about.
-            mentions: (M,4) names in the prompts, see `Pointing`; None where there are none.
+            mentions: (M,5) names in the prompts, see `Pointing`; None where there are none.
         """
         hidden = next((states for states in heard if states.requires_grad), None)
         if hidden is None:
