@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from vst_vla.vla.backbone import load_backbone
+from vst_vla.vla.backbone import load_backbone, use_attention
 from vst_vla.vla.data.collate import Batch, Collator
 from vst_vla.vla.data.picture_labels import EACH, LabelTable, scan_labels, token_labels
 from vst_vla.vla.data.questions import QuestionRows
@@ -20,12 +20,14 @@ from vst_vla.vla.data.records import write_records
 from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.geometry.cells import to_cells
 from vst_vla.vla.geometry.pointing import Pointing
+from vst_vla.vla.geometry.supervision import Supervision
+from vst_vla.vla.memory import recorded
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.train.network import build_network
 from vst_vla.vla.train.run import train
 from vst_vla.vla.train.trainer import latest_checkpoint
 
-LESSONS = {"readout_weight": 2.0, "alignment_weight": 0.5, "pointing_weight": 1.0}
+LESSONS = {"readout_weight": 2.0, "alignment_weight": 0.5, "pointing_weight": 1.0, "gaze_weight": 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ def test_labels_are_held_against_their_own_pictures_tokens_packed_or_padded(
         colours = batch["token_cells"][::2, 0, 0].tolist()  # of the left half, upper and lower
         assert [table.classes[colour] for colour in colours] == ["red"] * 2 + ["blue"] * 4 + ["green"] * 2
     ours, theirs = losses(model, packed), losses(model, padded)
-    assert ours.keys() == theirs.keys() == {"spatial", "readouts", "alignment", "pointing"}
+    assert ours.keys() == theirs.keys() == {"spatial", "readouts", "alignment", "pointing", "gaze"}
     for name, found in ours.items():
         torch.testing.assert_close(found["loss"], theirs[name]["loss"], atol=1e-5, rtol=1e-5)
     alone = [losses(model, collator.questions([record]))["readouts"]["depth_error"] for record in records[1::2]]
@@ -152,6 +154,36 @@ def test_a_name_is_asked_where_its_object_is_in_questions_about_one_picture() ->
     torch.testing.assert_close(found["place_error"], expected.detach())
 
 
+def test_names_learn_to_attend_to_what_they_mean_by_the_network_s_own_attention(
+    network: VLAModel, table: LabelTable, records: list[dict[str, Any]]
+) -> None:
+    """The share is that of the layer's attention weights as transformers computes them."""
+    text = network.config.text_config
+    supervision = Supervision(["gaze"], text=text, depth=0.5, num_classes=len(table.classes), each=EACH)
+    batch = Collator(network.processor, labels=table).questions(records[1:2])
+    cells, places, mentions = to_cells(batch["token_cells"]), batch["cell_tokens"], batch["mentions"]
+    prompts = network.prompts(batch)
+    with supervision.listening(prompts) as heard:
+        prompts.read_all()
+    found = supervision(heard, prompts=prompts, places=places, cells=cells, mentions=mentions)["gaze"]
+    use_attention(network.vlm, "eager")
+    layer = network.vlm.model.language_model.layers[supervision.layer - 1]
+    with recorded([layer.self_attn]) as found_there:
+        prompts.read_all()
+    weights = found_there[0][1][0]  # (heads, to, from)
+    use_attention(network.vlm, "sdpa")
+    heads = text.num_attention_heads // text.num_key_value_heads  # the first group of them looks
+    number = int(mentions[0, 1])
+    shown = places[(cells.classes == number).any(1)]
+    share = weights[:heads, int(mentions[0, 0])][:, shown].sum(-1)
+    before = weights[:heads, int(mentions[0, 0]), : int(places[0])].sum(-1)  # of what comes before its pictures
+    torch.testing.assert_close(found["loss"], -(share / (1 - before)).log().mean(), rtol=1e-4, atol=1e-5)
+    found["loss"].backward()
+    assert layer.self_attn.q_proj.weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"geometry_depth is 0.*try 0\.5"):
+        Supervision(["gaze"], text=text, depth=0.0, num_classes=2, each=EACH)
+
+
 def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(
     learning_data: ModuleType, folder: Path, tmp_path: Path
 ) -> None:
@@ -162,7 +194,7 @@ def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(
     lines = json.loads((newest / "trainer_state.json").read_text())["log_history"]
     first = lines[0]
     weighed = first["spatial/loss"] + 2 * first["readouts/loss"] + 0.5 * first["alignment/loss"]
-    assert first["loss"] == pytest.approx(weighed + first["pointing/loss"], rel=1e-3)
+    assert first["loss"] == pytest.approx(weighed + first["pointing/loss"] + 0.25 * first["gaze/loss"], rel=1e-3)
     for metric in ("readouts/class_accuracy", "pointing/hit"):
         before, after = (np.mean([line[metric] for line in part]) for part in (lines[:3], lines[-4:-1]))
         assert after > 0.9 > before, metric

@@ -14,17 +14,19 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
 from vst_vla.vla.contracts import check_names
 from vst_vla.vla.geometry.alignment import Alignment
 from vst_vla.vla.geometry.cells import Cells
+from vst_vla.vla.geometry.gaze import Gaze
 from vst_vla.vla.geometry.pointing import Pointing
 from vst_vla.vla.geometry.readouts import Readouts
-from vst_vla.vla.memory import recorded
+from vst_vla.vla.memory import recorded, rotate, text_rotation
 from vst_vla.vla.reading import PromptReader
 
-READOUTS, ALIGNMENT, POINTING = "readouts", "alignment", "pointing"
-LESSONS = (READOUTS, ALIGNMENT, POINTING)
+READOUTS, ALIGNMENT, POINTING, GAZE = "readouts", "alignment", "pointing", "gaze"
+LESSONS = (READOUTS, ALIGNMENT, POINTING, GAZE)
 
 
 class Supervision(nn.Module):
@@ -32,24 +34,24 @@ class Supervision(nn.Module):
 
     Args:
         lessons: names out of `LESSONS`.
-        hidden_dim: D.
-        num_layers: of the language model.
+        text: the language model's configuration, of hidden size D.
         depth: share of the layers that the tokens have gone through, 0 for none. What a last layer makes of a visual
             token nobody reads; Spatial Forcing found 24 of 32 layers best.
         num_classes: that the labels number.
         each: cells of a visual token's side.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a gaze of no layer.
     """
 
     def __init__(
-        self, lessons: Collection[str], *, hidden_dim: int, num_layers: int, depth: float, num_classes: int, each: int
+        self, lessons: Collection[str], *, text: Qwen2_5_VLTextConfig, depth: float, num_classes: int, each: int
     ) -> None:
         super().__init__()
         check_names("lesson", lessons, choices=LESSONS)
         assert 0 <= depth <= 1
-        self.layer = round(depth * num_layers)
+        hidden_dim = int(text.hidden_size)
+        self.layer = round(depth * text.num_hidden_layers)
         self.each = each
         self.lessons = nn.ModuleDict()
         if READOUTS in lessons:
@@ -57,14 +59,24 @@ class Supervision(nn.Module):
         if ALIGNMENT in lessons:
             self.lessons[ALIGNMENT] = Alignment(hidden_dim=hidden_dim)
         self.pointing = Pointing(hidden_dim=hidden_dim) if POINTING in lessons else None
+        self.gaze: Gaze | None = None
+        if GAZE in lessons:
+            if self.layer == 0:
+                raise ValueError(f"recipe.geometry_depth is {depth}, but names look in the layer before: try 0.5")
+            self.gaze = Gaze(num_heads=int(text.num_attention_heads), num_groups=int(text.num_key_value_heads))
 
     @contextmanager
     def listening(self, prompts: PromptReader) -> Iterator[list[torch.Tensor]]:
-        """A list that fills with what the layer makes of the prompts, (B,L,D) each time they are read meanwhile."""
+        """A list that fills with what the layer makes of the prompts, (B,L,D) each time they are read meanwhile.
+
+        Where names are to look, the layer's queries and keys come before it.
+        """
         if self.layer == 0:
             yield [prompts.embeds]
             return
-        with recorded([prompts.vlm.model.language_model.layers[self.layer - 1]]) as heard:
+        layer = prompts.vlm.model.language_model.layers[self.layer - 1]
+        looking = [layer.self_attn.q_proj, layer.self_attn.k_proj] if self.gaze is not None else []
+        with recorded([*looking, layer]) as heard:
             yield heard
 
     def forward(
@@ -85,14 +97,35 @@ class Supervision(nn.Module):
             cells: what they are asked about.
             mentions: (M,5) names in the prompts, see `Pointing`; None where there are none.
         """
-        hidden = next((states for states in heard if states.requires_grad), None)
-        if hidden is None:
+        read = self._read(heard)
+        if read is None:
             with self.listening(prompts) as again:
                 prompts.read_all()
-            hidden = again[0]
+            read = again
+        *looks, hidden = read
         words = hidden[:, : prompts.embeds.shape[1]].flatten(0, 1)
         losses = {name: lesson(words[places], cells) for name, lesson in self.lessons.items()}
-        if self.pointing is not None and mentions is not None:
+        if mentions is None:
+            return losses
+        if self.pointing is not None:
             named = words[mentions[:, 0]]
             losses[POINTING] = self.pointing(words[places], cells, named=named, mentions=mentions)
+        if self.gaze is not None:
+            queries, keys = _turned(looks, prompts)
+            losses[GAZE] = self.gaze(queries, keys, cells=cells, places=places, mentions=mentions)
         return losses
+
+    def _read(self, heard: list[torch.Tensor]) -> list[torch.Tensor] | None:
+        """Queries and keys, if names are to look, and states of a reading that gradients flow back from."""
+        each = 1 if self.gaze is None else 3
+        readings = (heard[start : start + each] for start in range(0, len(heard), each))
+        return next((reading for reading in readings if reading[-1].requires_grad), None)
+
+
+def _turned(looks: list[torch.Tensor], prompts: PromptReader) -> Iterator[torch.Tensor]:
+    """Queries and keys (B,L,h*d), each as (B*L,h,d) at its position."""
+    model = prompts.vlm.model.language_model
+    rotation = text_rotation(model, prompts.embeds, prompts.positions)
+    for projected in looks:
+        heads = projected.unflatten(-1, (-1, rotation[0].shape[-1])).transpose(1, 2)
+        yield rotate(heads, rotation).transpose(1, 2).flatten(0, 1)

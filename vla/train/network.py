@@ -56,11 +56,12 @@ def build_network(
             model.supervision = _supervision(recipe, model, num_classes=len(labels.classes), each=EACH)
         return model
     assert head is not None
-    if recipe.pointing_weight:
-        raise ValueError(
-            f"recipe.pointing_weight is {recipe.pointing_weight}, but demonstrations hold no questions to point from: "
-            "set it to 0, or leave data.robot out"
-        )
+    for name in ("pointing_weight", "gaze_weight"):
+        if getattr(recipe, name):
+            raise ValueError(
+                f"recipe.{name} is {getattr(recipe, name)}, but demonstrations hold no questions that name things: "
+                "set it to 0, or leave data.robot out"
+            )
     _check_chunk(data)
     spec = ModelSpec(
         head=dict(head),
@@ -87,11 +88,9 @@ def build_network(
 
 
 def _supervision(recipe: Recipe, model: VLAModel, *, num_classes: int, each: int) -> Supervision:
-    text = model.config.text_config
     return Supervision(
         recipe.lessons,
-        hidden_dim=int(text.hidden_size),
-        num_layers=int(text.num_hidden_layers),
+        text=model.config.text_config,
         depth=recipe.geometry_depth,
         num_classes=num_classes,
         each=each,

@@ -8,10 +8,18 @@ from typing import Any
 from vst_vla.vla.blocks import SELECTIVE
 from vst_vla.vla.contracts import check_history, check_names, unknown_name
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL
-from vst_vla.vla.geometry.supervision import ALIGNMENT, POINTING, READOUTS
+from vst_vla.vla.geometry.supervision import ALIGNMENT, GAZE, POINTING, READOUTS
 from vst_vla.vla.spec import LEAST_SHARE
 from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
+
+LESSON_WEIGHTS = {
+    READOUTS: "readout_weight",
+    ALIGNMENT: "alignment_weight",
+    POINTING: "pointing_weight",
+    GAZE: "gaze_weight",
+}
+"""Lesson of `geometry.supervision` -> the setting that is the factor on its loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,7 @@ class Recipe:
             They need demonstrations, or conversations, with labels.
         pointing_weight: factor on the loss of names in such conversations that are to point at what they mean
             (`geometry.pointing`).
+        gaze_weight: factor on the loss of their attention to it (`geometry.gaze`), in the last of the layers below.
         geometry_depth: share of the language model's layers after which those tokens are taught, 0 before the first.
         ema: share of an average of the weights that every step keeps, such as 0.999; the finished checkpoint holds the
             average. 0 for the last weights.
@@ -79,6 +88,7 @@ class Recipe:
     readout_weight: float = 0.0
     alignment_weight: float = 0.0
     pointing_weight: float = 0.0
+    gaze_weight: float = 0.0
     geometry_depth: float = 0.75
     ema: float = 0.0
     warmup: float = 0.03
@@ -113,7 +123,7 @@ class Recipe:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected at least 1")
         if self.epochs <= 0:
             raise ValueError(f"recipe.epochs is {self.epochs}, expected more than 0")
-        for name in ("robot_weight", "spatial_weight", "readout_weight", "alignment_weight", "pointing_weight"):
+        for name in ("robot_weight", "spatial_weight", *LESSON_WEIGHTS.values()):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe.{name} is {getattr(self, name)}, expected 0 or more")
         if not 0 <= self.geometry_depth <= 1:
@@ -159,7 +169,7 @@ class Recipe:
 
     def lesson_weights(self) -> dict[str, float]:
         """The factor on the loss of everything that visual tokens are taught."""
-        return {READOUTS: self.readout_weight, ALIGNMENT: self.alignment_weight, POINTING: self.pointing_weight}
+        return {lesson: getattr(self, weight) for lesson, weight in LESSON_WEIGHTS.items()}
 
     def split(self, num_processes: int) -> tuple[int, int]:
         """Rows (or packs) that a process computes at once, and how many times it does so in a step.
