@@ -259,10 +259,13 @@ class VLAModel(nn.Module):
         prompts = self.prompts(batch)
         if self.supervision is None or "token_cells" not in batch:
             return {name: self._language_loss(batch, hidden=prompts.read_all())}
+        losses = {}
         with self.supervision.listening(prompts) as heard:
-            losses = {name: self._language_loss(batch, hidden=prompts.read_all())}
+            if not self.supervision.alone:
+                losses = {name: self._language_loss(batch, hidden=prompts.read_all())}
         cells = to_cells(batch["token_cells"])
-        given = {"places": batch["cell_tokens"], "cells": cells, "mentions": batch.get("mentions")}
+        names = {key: batch.get(key) for key in ("mentions", "meant")}
+        given = {"places": batch["cell_tokens"], "cells": cells, **names}
         return losses | self.supervision(heard, prompts=prompts, **given)
 
     def _language_loss(self, batch: Batch, *, hidden: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -65,6 +65,7 @@ def make_qa(
     init_states: Sequence[int] | None = None,
     bird_views: bool = False,
     geometry: bool = False,
+    points: bool = False,
     teacher: Teacher | None = None,
     assets: Assets | None = None,
     progress: bool = True,
@@ -96,6 +97,7 @@ def make_qa(
             given.
         bird_views: a further column with the bird's-eye view of every reasoning item.
         geometry: labels of what the cells of every picture show, films excepted (`qa.cells`).
+        points: every object that a question names has a coloured point, "the plate (red point)" (`qa.pointed`).
         teacher: writes the thoughts of reasoning items; with one, equal settings no longer give equal bytes.
         assets: LIBERO's assets; looked for when not given.
         progress: show a progress bar.
@@ -124,6 +126,7 @@ def make_qa(
         init_states=tuple(range(NUM_EVAL_STATES, 50) if init_states is None else init_states),
         bird_views=bird_views,
         geometry=geometry,
+        points=points,
         teacher=teacher.model if teacher else "",
     )
     check_settings(settings)

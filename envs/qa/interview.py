@@ -17,6 +17,7 @@ from vst_vla.envs.qa.balance import Ledger
 from vst_vla.envs.qa.base import Clip, QAItem, takes_clips
 from vst_vla.envs.qa.lesson import Lesson
 from vst_vla.envs.qa.plan import QASettings, Shard
+from vst_vla.envs.qa.pointed import pointed
 from vst_vla.envs.qa.stage import Episode, EpisodeSource, Stage
 from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.vla.contracts import SceneState
@@ -157,7 +158,10 @@ class Interview:
         for name in families:
             if drawn[name]:
                 items += self._ask(families[name], about, count=drawn[name])
-        return tuple(items)
+        if not self._settings.points:
+            return tuple(items)
+        scene = about.frames[0] if isinstance(about, Clip) else about
+        return tuple(pointed(item, scene=scene, rng=self._rng) for item in items)
 
     def _ask(self, family: Any, about: SceneState | Clip, *, count: int) -> list[QAItem]:
         """Items that the ledger admits, out of more than are needed where it has a choice to make."""

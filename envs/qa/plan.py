@@ -42,6 +42,7 @@ class QASettings:
     init_states: tuple[int, ...]
     bird_views: bool = False
     geometry: bool = False
+    points: bool = False
     teacher: str = ""  # the model that writes thoughts; empty for none
     assets: str = ""
 

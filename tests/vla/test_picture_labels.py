@@ -117,10 +117,29 @@ def test_names_in_a_question_are_held_against_the_tokens_of_their_own_pictures(
     for batch in (collator.questions(records), collator.pack(records)):
         ids, mentions = batch["input_ids"].flatten(), batch["mentions"].tolist()
         words = [network.processor.tokenizer.decode(ids[place - 4 : place + 1]) for place, *_ in mentions]
-        names = [table.classes[number] for _, number, *_ in mentions]
+        classes = batch["token_cells"][..., 0].flatten()
+        means = [set(classes[batch["meant"][batch["meant"][:, 0] == number, 1]].tolist()) for number in range(3)]
+        names = [table.classes[number] for (number,) in means]
         assert names == ["red", "blue", "green"]
         assert all(word.endswith(f"the {name}") for word, name in zip(words, names, strict=True))
-        assert [span for _, _, *span in mentions] == [[0, 4, 1], [4, 12, 2], [12, 16, 1]]
+        assert [span for _, *span in mentions] == [[0, 4, 1], [4, 12, 2], [12, 16, 1]]
+
+
+def test_coloured_points_mean_the_cell_that_they_are_drawn_on(
+    network: VLAModel, table: LabelTable, records: list[dict[str, Any]]
+) -> None:
+    """In either picture, by their place in the picture as it was drawn, which may have had another size."""
+    record = json.loads(json.dumps({**records[3], "images": None})) | {"images": records[3]["images"]}
+    for entry in record["meta_info"]:
+        entry |= {"width": 112, "height": 112}
+    record["meta_info"][0]["marks"] = [["magenta", 90, 10, 0], ["yellow", 5, 100, 1], ["A", 5, 5, 1]]
+    record["conversations"][0]["value"] += " And the box (magenta point), the yellow point?"
+    batch = Collator(network.processor, labels=table).questions([record])
+    ids, mentions = batch["input_ids"][0], batch["mentions"].tolist()
+    words = [network.processor.tokenizer.decode(ids[place - 9 : place + 1]) for place, *_ in mentions[-2:]]
+    assert [" ".join(text.replace("(", " ").split()[-2:]) for text in words] == ["magenta point", "yellow point"]
+    pairs = [pair for pair in batch["meant"].tolist() if pair[0] >= len(mentions) - 2]
+    assert pairs == [[len(mentions) - 2, 2 * 4 + 2], [len(mentions) - 1, (4 + 1) * 4 + 1]]
 
 
 def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
@@ -130,7 +149,8 @@ def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
     numbers = torch.zeros(4, 1, 5, dtype=torch.int16)
     numbers[:, 0, 0] = torch.tensor([1, 2, 2, 1])
     states, named = torch.randn(4, 8), torch.randn(2, 8)
-    given = {"named": named, "mentions": torch.tensor([[0, 1, 0, 2, 1], [0, 1, 2, 4, 2]])}
+    given = {"named": named, "mentions": torch.tensor([[0, 0, 2, 1], [0, 2, 4, 2]])}
+    given["meant"] = torch.tensor([[0, 0], [1, 3]])
     found = pointing(states, to_cells(numbers), **given)
     scores = pointing.names(named) @ pointing.tokens(states).T / 8
     expected = -(scores[0, :2].log_softmax(0)[0] + scores[1, 2:].log_softmax(0)[1]) / 2
@@ -141,15 +161,16 @@ def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
 
 
 def test_a_name_is_asked_where_its_object_is_in_questions_about_one_picture() -> None:
-    """The middle of the cells that show it; walls beyond reach and questions of two pictures, two axes, are left out."""
+    """The middle of the cells that show it; walls beyond reach and questions of two pictures are left out."""
     torch.manual_seed(0)
     pointing = Pointing(hidden_dim=8)
     numbers = torch.tensor(
         [[[1, 500, 100, 0, 500]], [[1, 700, 300, 200, 700]], [[1, 9000, 0, 0, 9000]], [[2, 400, 0, 0, 400]]]
     ).to(torch.int16)
     named = torch.randn(3, 8)
-    mentions = torch.tensor([[0, 1, 0, 4, 1], [0, 2, 0, 4, 2], [0, 1, 2, 3, 1]])
-    found = pointing(torch.randn(4, 8), to_cells(numbers), named=named, mentions=mentions)
+    mentions = torch.tensor([[0, 0, 4, 1], [0, 0, 4, 2], [0, 2, 3, 1]])
+    meant = torch.tensor([[0, 0], [0, 1], [0, 2], [1, 3], [2, 2]])
+    found = pointing(torch.randn(4, 8), to_cells(numbers), named=named, mentions=mentions, meant=meant)
     expected = (pointing.place(named[:1]) - torch.tensor([[0.2, 0.1, 0.6]])).abs().mean()
     torch.testing.assert_close(found["place_error"], expected.detach())
 
@@ -161,11 +182,11 @@ def test_names_learn_to_attend_to_what_they_mean_by_the_network_s_own_attention(
     text = network.config.text_config
     supervision = Supervision(["gaze"], text=text, depth=0.5, num_classes=len(table.classes), each=EACH)
     batch = Collator(network.processor, labels=table).questions(records[1:2])
-    cells, places, mentions = to_cells(batch["token_cells"]), batch["cell_tokens"], batch["mentions"]
+    places, names = batch["cell_tokens"], {key: batch[key] for key in ("mentions", "meant")}
     prompts = network.prompts(batch)
     with supervision.listening(prompts) as heard:
         prompts.read_all()
-    found = supervision(heard, prompts=prompts, places=places, cells=cells, mentions=mentions)["gaze"]
+    found = supervision(heard, prompts=prompts, places=places, cells=to_cells(batch["token_cells"]), **names)["gaze"]
     use_attention(network.vlm, "eager")
     layer = network.vlm.model.language_model.layers[supervision.layer - 1]
     with recorded([layer.self_attn]) as found_there:
@@ -173,10 +194,10 @@ def test_names_learn_to_attend_to_what_they_mean_by_the_network_s_own_attention(
     weights = found_there[0][1][0]  # (heads, to, from)
     use_attention(network.vlm, "sdpa")
     heads = text.num_attention_heads // text.num_key_value_heads  # the first group of them looks
-    number = int(mentions[0, 1])
-    shown = places[(cells.classes == number).any(1)]
-    share = weights[:heads, int(mentions[0, 0])][:, shown].sum(-1)
-    before = weights[:heads, int(mentions[0, 0]), : int(places[0])].sum(-1)  # of what comes before its pictures
+    name = int(names["mentions"][0, 0])
+    shown = places[(names["meant"][:, 1] // EACH**2).unique()]
+    share = weights[:heads, name][:, shown].sum(-1)
+    before = weights[:heads, name, : int(places[0])].sum(-1)  # of what comes before its pictures
     torch.testing.assert_close(found["loss"], -(share / (1 - before)).log().mean(), rtol=1e-4, atol=1e-5)
     found["loss"].backward()
     assert layer.self_attn.q_proj.weight.grad.abs().sum() > 0
@@ -199,6 +220,23 @@ def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(
         before, after = (np.mean([line[metric] for line in part]) for part in (lines[:3], lines[-4:-1]))
         assert after > 0.9 > before, metric
     assert VLAModel(load_backbone(str(tmp_path / "model"))).supervision is None
+
+
+def test_a_run_without_words_reads_no_more_than_its_pictures(
+    learning_data: ModuleType, folder: Path, tmp_path: Path
+) -> None:
+    """spatial_weight 0 before the first layer: the vision tower learns, the language model stays as it was."""
+    recipe = learning_data.small_recipe(spatial_weight=0.0, readout_weight=1.0, geometry_depth=0.0, pack_tokens=300)
+    train(tmp_path, recipe=recipe, spatial=folder)
+    before, after = (load_backbone(name).model for name in ("tiny", str(tmp_path / "model")))
+    moved = {
+        name.split(".")[1]: not torch.equal(old, new)
+        for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True)
+        if "blocks" in name or "layers" in name
+    }
+    assert moved == {"visual": True, "language_model": False}
+    with pytest.raises(ValueError, match=r"recipe\.spatial_weight is 0.*nothing.*readout_weight"):
+        train(tmp_path / "idle", recipe=learning_data.small_recipe(spatial_weight=0.0), spatial=folder)
 
 
 def test_labels_that_cannot_be_read_are_refused(folder: Path, table: LabelTable, tmp_path: Path) -> None:

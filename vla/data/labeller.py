@@ -1,6 +1,8 @@
 """The part of a batch of conversations that says what its pictures show, and where that is named.
 
-Letters: V labelled visual tokens of a batch, c cells of a token's side, M names.
+Names are those of objects ("the plate") and of points drawn on the pictures ("red point").
+
+Letters: V labelled visual tokens of a batch, c cells of a token's side, M names, P pairs of a name and a cell.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from vst_vla.vla.contracts import Array
-from vst_vla.vla.data.picture_labels import LabelTable, shown_classes, token_labels
+from vst_vla.vla.data.picture_labels import EACH, LabelTable, token_labels
 from vst_vla.vla.geometry.cells import TOKEN_PX
 from vst_vla.vla.prompt import IGNORED, Encoded
+
+COLOURS = ("red", "green", "blue", "yellow", "magenta")
+"""Names of the points that `vst-vla qa` draws without a letter."""
 
 
 class Labeller:
@@ -29,14 +34,19 @@ class Labeller:
     def __init__(self, table: LabelTable, *, tokenizer: PreTrainedTokenizerBase) -> None:
         self._table = table
         self._names = [tokenizer.encode(f" {name}", add_special_tokens=False) for name in table.classes]
+        self._points = {
+            name: [tokenizer.encode(f"{before}{name} point", add_special_tokens=False) for before in "( "]
+            for name in COLOURS
+        }
 
     def __call__(
         self, records: Sequence[dict[str, Any]], *, rows: Sequence[Encoded], starts: Sequence[int]
     ) -> dict[str, torch.Tensor]:
-        """`token_cells` (V,c*c,5), `cell_tokens` (V,): where those tokens are, `mentions` (M,5); what there is of them.
+        """`token_cells` (V,c*c,5), `cell_tokens` (V,): where those tokens are, `mentions` (M,4) and `meant` (P,2).
 
-        A mention is the place of a name's last token in a question, its class, the first and one past the last of the
-        V tokens that it can mean, and the pictures that those show.
+        What there is of them. A mention is the place of a name's last token in a question, the first and one past the
+        last of the V tokens that it can mean, and the pictures that those show. What it does mean are pairs of its
+        number and of a cell's among the V * c * c.
 
         Args:
             records: of the batch, their pictures of the final size.
@@ -46,33 +56,61 @@ class Labeller:
         Raises:
             ValueError: labels that cannot be read.
         """
-        cells, places, mentions = list[Array](), list[int](), list[tuple[int, ...]]()
+        cells, places, mentions, meant = list[Array](), list[int](), list[tuple[int, ...]](), list[Array]()
         for record, row, start in zip(records, rows, starts, strict=True):
             labels = self._table.read(record)
-            if labels is not None:
-                shown, first = _by_token(labels, record), len(places)
-                cells += shown
-                places += [start + place for place in _visual(row)]
-                named = self._named(row, classes=shown_classes(shown))
-                mentions += [(start + place, number, first, len(places), len(labels)) for place, number in named]
+            if labels is None:
+                continue
+            shown, first = _by_token(labels, record), len(places)
+            cells += shown
+            places += [start + place for place in _visual(row)]
+            for place, found in self._named(row, record, shown=np.concatenate(shown)):
+                meant.append(np.stack([np.full(len(found), len(mentions)), first * EACH**2 + found], axis=1))
+                mentions.append((start + place, first, len(places), len(labels)))
         if not cells:
             return {}
         batch = {"token_cells": torch.from_numpy(np.concatenate(cells)), "cell_tokens": torch.tensor(places)}
-        return batch | ({"mentions": torch.tensor(mentions)} if mentions else {})
+        if mentions:
+            batch |= {"mentions": torch.tensor(mentions), "meant": torch.from_numpy(np.concatenate(meant))}
+        return batch
 
-    def _named(self, row: Encoded, *, classes: set[int]) -> Iterator[tuple[int, int]]:
-        """Where the question behind the pictures names one of the classes, background left out: last token, class."""
-        begin = _visual(row)[-1] + 1
-        for number in sorted(classes - {0}):
-            name = self._names[number]
-            for end in range(begin + len(name), len(row.input_ids) + 1):
-                if row.labels[end - 1] == IGNORED and row.input_ids[end - len(name) : end] == name:
-                    yield end - 1, number
+    def _named(self, row: Encoded, record: dict[str, Any], *, shown: Array) -> Iterator[tuple[int, Array]]:
+        """Where the question behind the pictures names something: last token, numbers of the cells that show it."""
+        classes = shown[..., 0].ravel()
+        for number in sorted(set(classes.tolist()) - {0}):
+            for place in _ends(row, self._names[number]):
+                yield place, np.flatnonzero(classes == number)
+        for name, cell in _drawn_points(record):
+            for words in self._points.get(name, ()):
+                for place in _ends(row, words):
+                    yield place, np.array([cell])
+
+
+def _ends(row: Encoded, name: list[int]) -> Iterator[int]:
+    """Where a name ends in the question behind the pictures."""
+    begin = _visual(row)[-1] + 1
+    for end in range(begin + len(name), len(row.input_ids) + 1):
+        if row.labels[end - 1] == IGNORED and row.input_ids[end - len(name) : end] == name:
+            yield end - 1
+
+
+def _drawn_points(record: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The points drawn on the pictures: name, number of the cell among those of all pictures."""
+    grids = _grids(record)
+    sizes = [(entry["height"], entry["width"]) for entry in record["meta_info"]]
+    for name, row, column, image in record["meta_info"][0].get("marks", ()):
+        (height, width), (rows, columns) = sizes[image], grids[image]
+        down, right = int((row + 0.5) / height * rows * EACH), int((column + 0.5) / width * columns * EACH)
+        token = sum(h * w for h, w in grids[:image]) + down // EACH * columns + right // EACH
+        yield name, token * EACH**2 + down % EACH * EACH + right % EACH
 
 
 def _by_token(labels: Sequence[Array], record: dict[str, Any]) -> list[Array]:
-    grids = [(picture.shape[0] // TOKEN_PX, picture.shape[1] // TOKEN_PX) for picture in record["images"]]
-    return [token_labels(each, grid=grid) for each, grid in zip(labels, grids, strict=True)]
+    return [token_labels(each, grid=grid) for each, grid in zip(labels, _grids(record), strict=True)]
+
+
+def _grids(record: dict[str, Any]) -> list[tuple[int, int]]:
+    return [(picture.shape[0] // TOKEN_PX, picture.shape[1] // TOKEN_PX) for picture in record["images"]]
 
 
 def _visual(row: Encoded) -> list[int]:

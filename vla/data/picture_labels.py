@@ -25,8 +25,8 @@ KEY = "cells"
 EACH = 2
 """c: what a token is asked about is finer than it is."""
 HOW = (
-    "make some with `vst-vla qa geometry=true`, or set recipe.readout_weight, recipe.alignment_weight and "
-    "recipe.pointing_weight to 0"
+    "make some with `vst-vla qa geometry=true`, or set recipe.readout_weight, recipe.alignment_weight, "
+    "recipe.pointing_weight and recipe.gaze_weight to 0"
 )
 
 
@@ -84,11 +84,6 @@ def token_labels(labels: Array, *, grid: tuple[int, int]) -> Array:
     cells = labels[rows[:, None], columns]  # (h*c,w*c,5)
     blocks = cells.reshape(grid[0], EACH, grid[1], EACH, -1).swapaxes(1, 2)
     return np.ascontiguousarray(blocks.reshape(grid[0] * grid[1], EACH**2, -1))
-
-
-def shown_classes(labels: Sequence[Array]) -> set[int]:
-    """The classes in labels (…,5)."""
-    return {int(number) for each in labels for number in np.unique(each[..., 0])}
 
 
 def _nearest(side: int, *, count: int) -> Array:

@@ -1,20 +1,17 @@
 """Gaze: names in a question attend to the visual tokens that show what they mean, by the network's own attention.
 
 `Pointing` makes a name and its object alike; here the network is shown what that is good for. In the layer before the
-one that is listened to, part of the heads of every name are drawn to its object's tokens, so that what these hold (which
-object, how far, where) reaches the name, and the layers behind can answer from it. From random weights such a look-up
-takes millions of words to come about by itself. Attention supervised as in Liu et al. 2016 (arXiv 1609.04186), who
-taught a translator's to follow word alignments. For training alone; nothing is added to the network.
+one that is listened to, part of the heads of every name are drawn to its object's tokens, so that what these hold
+(which object, how far, where) reaches the name, and the layers behind can answer from it. Attention was supervised so by
+Liu et al. 2016 (arXiv 1609.04186), who taught a translator's to follow word alignments. For training alone; nothing is added to the network.
 
-Letters: B batch, L tokens, N = B*L, V visual tokens, M names, h heads, d their width, c cells of a token's side.
+Letters: B batch, L tokens, N = B*L, V visual tokens, M names, h heads, d their width.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import nn
-
-from vst_vla.vla.geometry.cells import Cells
 
 
 class Gaze(nn.Module):
@@ -35,28 +32,25 @@ class Gaze(nn.Module):
         queries: torch.Tensor,
         keys: torch.Tensor,
         *,
-        cells: Cells,
         places: torch.Tensor,
         mentions: torch.Tensor,
+        shown: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """{"loss": minus the log of the share of attention on the object's tokens, and to log that "share"}.
 
         Args:
             queries: (N,h,d) of the batch's tokens, rotated to their positions.
             keys: (N,groups,d), likewise.
-            cells: what the visual tokens show.
-            places: (V,) of those among the N.
-            mentions: (M,5), see `Pointing`.
+            places: (V,) of the visual tokens among the N.
+            mentions: (M,4), see `Pointing`.
+            shown: (M,V) above 0 where a token shows what a name means.
         """
-        place, classes, first, end, _ = mentions.unbind(1)
+        place, first, _, _ = mentions.unbind(1)
         asked = queries[place, : self.looking * self.each].unflatten(1, (self.looking, self.each)).float()
         scores = torch.einsum("mgkd,ngd->mgkn", asked, keys[:, : self.looking].float()) / queries.shape[-1] ** 0.5
-        number = torch.arange(len(places), device=places.device)
-        own = (number >= first[:, None]) & (number < end[:, None])
-        meant = (cells.classes == classes[:, None, None]).any(-1) & own  # (M,V)
         token = torch.arange(len(queries), device=places.device)
         heard = (token >= places[first][:, None]) & (token <= place[:, None])  # (M,N) from its pictures to the name
         scores = scores.masked_fill(~heard[:, None, None], -torch.inf)
-        on_object = scores[..., places].masked_fill(~meant[:, None, None], -torch.inf)
+        on_object = scores[..., places].masked_fill((shown == 0)[:, None, None], -torch.inf)
         share = (on_object.logsumexp(-1) - scores.logsumexp(-1)).flatten(1)  # (M,heads) logarithms
         return {"loss": -share.mean(), "share": share.detach().exp().mean()}

@@ -5,7 +5,7 @@ words hardly teach that. Here every name is held against all visual tokens of it
 against many, as in Grounded Language-Image Pre-training (Li et al. 2021, arXiv 2112.03857); and where its object is has
 to be read off the name itself, so that attention carries it there. For training alone.
 
-Letters: V visual tokens, D hidden, M names, c cells of a token's side.
+Letters: V visual tokens, D hidden, M names, c cells of a token's side, P pairs of a name and a cell.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ class Pointing(nn.Module):
         )
 
     def forward(
-        self, states: torch.Tensor, cells: Cells, *, named: torch.Tensor, mentions: torch.Tensor
+        self,
+        states: torch.Tensor,
+        cells: Cells,
+        *,
+        named: torch.Tensor,
+        mentions: torch.Tensor,
+        meant: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """{"loss", and to log "hit": the share of names whose best token shows their object, "place_error" in m}.
 
@@ -43,21 +49,22 @@ class Pointing(nn.Module):
             states: (V,D) of visual tokens.
             cells: what they show.
             named: (M,D) states of the names' last tokens.
-            mentions: (M,5) of each name: its place, its class, the first and one past the last of its visual tokens,
-                and in how many pictures those are. Of one picture alone the place is asked for: each has its own axes.
+            mentions: (M,4) of each name: its place, the first and one past the last of its visual tokens, and in how
+                many pictures those are. Of one picture alone the place is asked for: each has its own axes.
+            meant: (P,2) a name's number and that of a cell which shows what it means, among the V * c * c.
         """
-        _, classes, first, end, pictures = mentions.unbind(1)
+        _, first, end, pictures = mentions.unbind(1)
         number = torch.arange(len(states), device=states.device)
         own = (number >= first[:, None]) & (number < end[:, None])  # (M,V)
-        meant = (cells.classes == classes[:, None, None]) & own[..., None]  # (M,V,c*c)
         width = self.names[0].weight.dtype
         scores = self.names(named.to(width)) @ self.tokens(states.to(width)).T / WIDTH**0.5
         scores = scores.float().masked_fill(~own, -torch.inf)
-        shown = meant.sum(-1)
+        shown = shown_cells(meant, num_names=len(mentions), num_tokens=len(states), each=cells.classes.shape[1])
         target = shown / shown.sum(1, keepdim=True)
         entropy = -(target * scores.log_softmax(1).masked_fill(~own, 0.0)).sum(1)
         best = shown.gather(1, scores.argmax(1, keepdim=True)) > 0
-        error = _place_error(self.place(named[pictures == 1].to(width)).float(), cells, meant=meant[pictures == 1])
+        said = self.place(named.to(width)).float()
+        error = _place_error(said, cells, meant=meant, alone=pictures == 1)
         return {
             "loss": entropy.mean() + error / LENGTH,
             "hit": best.float().mean(),
@@ -65,9 +72,18 @@ class Pointing(nn.Module):
         }
 
 
-def _place_error(said: torch.Tensor, cells: Cells, *, meant: torch.Tensor) -> torch.Tensor:
-    """Mean distance along an axis, m, of places (M,3) from the middle of the cells (M,V,c*c) that are meant."""
-    near = (meant & cells.drawn & (cells.depth < REACH)).float()
-    middle = torch.einsum("mvc,vcx->mx", near, cells.points) / near.sum((1, 2)).clamp(min=1.0)[:, None]
-    known = near.any(2).any(1).float()
+def shown_cells(meant: torch.Tensor, *, num_names: int, num_tokens: int, each: int) -> torch.Tensor:
+    """In how many of a token's `each` cells a name's object is, (M,V)."""
+    counts = torch.zeros(num_names, num_tokens, device=meant.device)
+    return counts.index_put((meant[:, 0], meant[:, 1] // each), counts.new_ones(len(meant)), accumulate=True)
+
+
+def _place_error(said: torch.Tensor, cells: Cells, *, meant: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
+    """Mean distance along an axis, m, of places (M,3) from the middle of the cells that the names `alone` (M,) mean."""
+    names, cell = meant.unbind(1)
+    near = (cells.drawn & (cells.depth < REACH)).flatten()[cell].float()
+    count = near.new_zeros(len(said)).index_add(0, names, near)
+    points = cells.points.flatten(0, 1)[cell] * near[:, None]
+    middle = points.new_zeros(said.shape).index_add(0, names, points) / count.clamp(min=1.0)[:, None]
+    known = ((count > 0) & alone).float()
     return ((said - middle).abs().mean(1) * known).sum() / known.sum().clamp(min=1.0)

@@ -20,7 +20,7 @@ from vst_vla.vla.contracts import check_names
 from vst_vla.vla.geometry.alignment import Alignment
 from vst_vla.vla.geometry.cells import Cells
 from vst_vla.vla.geometry.gaze import Gaze
-from vst_vla.vla.geometry.pointing import Pointing
+from vst_vla.vla.geometry.pointing import Pointing, shown_cells
 from vst_vla.vla.geometry.readouts import Readouts
 from vst_vla.vla.memory import recorded, rotate, text_rotation
 from vst_vla.vla.reading import PromptReader
@@ -39,20 +39,28 @@ class Supervision(nn.Module):
             token nobody reads; Spatial Forcing found 24 of 32 layers best.
         num_classes: that the labels number.
         each: cells of a visual token's side.
+        alone: conversations are not learnt beside it, so that no more of them is read than this needs.
 
     Raises:
         ValueError: an unknown name, or a gaze of no layer.
     """
 
     def __init__(
-        self, lessons: Collection[str], *, text: Qwen2_5_VLTextConfig, depth: float, num_classes: int, each: int
+        self,
+        lessons: Collection[str],
+        *,
+        text: Qwen2_5_VLTextConfig,
+        depth: float,
+        num_classes: int,
+        each: int,
+        alone: bool = False,
     ) -> None:
         super().__init__()
         check_names("lesson", lessons, choices=LESSONS)
         assert 0 <= depth <= 1
         hidden_dim = int(text.hidden_size)
         self.layer = round(depth * text.num_hidden_layers)
-        self.each = each
+        self.each, self.alone = each, alone
         self.lessons = nn.ModuleDict()
         if READOUTS in lessons:
             self.lessons[READOUTS] = Readouts(hidden_dim=hidden_dim, num_classes=num_classes, each=each)
@@ -87,6 +95,7 @@ class Supervision(nn.Module):
         places: torch.Tensor,
         cells: Cells,
         mentions: torch.Tensor | None = None,
+        meant: torch.Tensor | None = None,
     ) -> dict[str, dict[str, torch.Tensor]]:
         """Each lesson's {"loss": scalar, detached scalars to log}.
 
@@ -95,7 +104,8 @@ class Supervision(nn.Module):
             prompts: the batch.
             places: (V,) of the labelled visual tokens among the prompts' (B*L).
             cells: what they are asked about.
-            mentions: (M,5) names in the prompts, see `Pointing`; None where there are none.
+            mentions: (M,4) names in the prompts, see `Pointing`; None where there are none.
+            meant: (P,2) the cells that they mean, likewise.
         """
         read = self._read(heard)
         if read is None:
@@ -105,14 +115,16 @@ class Supervision(nn.Module):
         *looks, hidden = read
         words = hidden[:, : prompts.embeds.shape[1]].flatten(0, 1)
         losses = {name: lesson(words[places], cells) for name, lesson in self.lessons.items()}
-        if mentions is None:
+        if mentions is None or meant is None:
             return losses
         if self.pointing is not None:
             named = words[mentions[:, 0]]
-            losses[POINTING] = self.pointing(words[places], cells, named=named, mentions=mentions)
+            losses[POINTING] = self.pointing(words[places], cells, named=named, mentions=mentions, meant=meant)
         if self.gaze is not None:
             queries, keys = _turned(looks, prompts)
-            losses[GAZE] = self.gaze(queries, keys, cells=cells, places=places, mentions=mentions)
+            each = self.each**2
+            shown = shown_cells(meant, num_names=len(mentions), num_tokens=len(places), each=each)
+            losses[GAZE] = self.gaze(queries, keys, places=places, mentions=mentions, shown=shown)
         return losses
 
     def _read(self, heard: list[torch.Tensor]) -> list[torch.Tensor] | None:

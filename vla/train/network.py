@@ -51,6 +51,11 @@ def build_network(
     if recipe.pack_tokens:
         use_attention(loaded.model, PACKED_ATTENTION)
     if data is None:
+        if recipe.spatial_weight == 0 and not recipe.lessons:
+            raise ValueError(
+                "recipe.spatial_weight is 0, so that nothing is learnt from these conversations: set it to 1, or "
+                "recipe.readout_weight=1 to learn what their pictures show"
+            )
         model = VLAModel(loaded)
         if labels is not None:
             model.supervision = _supervision(recipe, model, num_classes=len(labels.classes), each=EACH)
@@ -94,6 +99,7 @@ def _supervision(recipe: Recipe, model: VLAModel, *, num_classes: int, each: int
         depth=recipe.geometry_depth,
         num_classes=num_classes,
         each=each,
+        alone=model.head is None and recipe.spatial_weight == 0,
     )
 
 

@@ -35,7 +35,8 @@ class Recipe:
         pack_tokens: conversations are packed into rows of at most so many tokens, without padding; 0 pads them. For
             runs on conversations alone.
         spatial_ratio: share of those rows that are spatial questions, in a policy run.
-        robot_weight, spatial_weight: factors on the losses of the robot and of the spatial rows.
+        robot_weight, spatial_weight: factors on the losses of the robot and of the spatial rows. On conversations
+            alone, a spatial_weight of 0 leaves their words out: only what the next ones ask for is learnt.
         readout_weight, alignment_weight: factors on the losses of what the visual tokens of robot rows are taught
             (`geometry.readouts`, `geometry.alignment`), or of conversations in a run on these alone; 0 leaves it out.
             They need demonstrations, or conversations, with labels.
@@ -164,7 +165,7 @@ class Recipe:
         return tuple(name for name, weight in self.lesson_weights().items() if weight)
 
     def loss_weights(self) -> dict[str, float]:
-        """The factor on every loss of a policy run, by name."""
+        """The factor on every loss, by name."""
         return {ROBOT: self.robot_weight, SPATIAL: self.spatial_weight, **self.lesson_weights()}
 
     def lesson_weights(self) -> dict[str, float]:

@@ -107,7 +107,7 @@ def train(
         model=model,
         args=_arguments(recipe, steps=steps, run_folder=run_folder, seed=seed, num_processes=processes.num_processes),
         train_dataset=batches,
-        weights=recipe.loss_weights() if demonstrations else recipe.lesson_weights(),
+        weights=recipe.loss_weights(),
         vision_lr_ratio=recipe.vision_lr_ratio,
         optimizer=recipe.optimizer,
         ema=recipe.ema,

@@ -1,0 +1,79 @@
+"""Coloured points on what a question names, against the simulator's own masks."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from vst_vla.envs.assets import find_assets
+from vst_vla.envs.qa import make_family
+from vst_vla.envs.qa.base import PICTURES, VIDEO, QAItem
+from vst_vla.envs.qa.generate import make_qa
+from vst_vla.envs.qa.marks import COLOURS
+from vst_vla.envs.qa.pointed import pointed
+from vst_vla.envs.qa.stage import Shot, Stage
+from vst_vla.vla.data.labeller import COLOURS as TAUGHT
+
+pytestmark = pytest.mark.sim
+SHOT = Shot(cameras=("agentview",), extra_views=2, image_size=128, mirror=True, init_states=tuple(range(20, 50)))
+POINT = re.compile(r" \((\w+) point\)")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    stage = Stage("libero_object", task_id=1, assets=find_assets("libero_object"))
+    yield stage.rearranged(SHOT, rng=np.random.default_rng(0))
+    stage.close()
+
+
+@pytest.mark.parametrize("family", ["detection", "distance", "mi_object_relation"])
+def test_a_point_lies_on_the_object_behind_whose_name_its_colour_stands(scene, family):
+    found = 0
+    for item in make_family(family, short_prompt=True)(scene, count=8, rng=np.random.default_rng(0)):
+        made = pointed(item, scene=scene, rng=np.random.default_rng(1))
+        assert POINT.sub("", made.question) == item.question, "nothing else is changed"
+        assert (made.answer, made.about, made.contest) == (item.answer, item.about, item.contest)
+        cameras = item.about.get("cameras") or [item.about["camera"]]
+        before = {match[1]: made.question[: match.start()] for match in POINT.finditer(made.question)}
+        assert sorted(before) == sorted(mark.name for mark in made.marks)
+        for mark in made.marks:
+            view = scene.cameras.index(cameras[mark.image])
+            owner = scene.instances[view][mark.row, mark.column] - 1
+            assert before[mark.name].endswith(f"the {scene.categories[owner]}")
+            drawn = made.images[mark.image][mark.row, mark.column]
+            np.testing.assert_array_equal(drawn, COLOURS[mark.name])
+            found += 1
+    assert found >= 8
+
+
+def question(scene, text, **changes):
+    given = {"family": "test", "level": "L2", "kind": PICTURES, "answer": "A", "images": (scene.images[0],)}
+    return QAItem(question=text, about={"camera": scene.cameras[0]}, **given | changes)
+
+
+def test_films_are_pointed_at_in_their_first_frame_and_what_has_points_is_left_as_it_is(scene):
+    name = next(name for name in scene.categories if scene.categories.count(name) == 1 and "basket" in name)
+    film = question(scene, f"Where is the {name}?", kind=VIDEO, images=(scene.images[0], scene.images[0]))
+    made = pointed(film, scene=scene, rng=np.random.default_rng(0))
+    assert re.fullmatch(rf"Where is the {name} \(\w+ point in the first frame\)\?", made.question)
+    assert (made.images[0] != film.images[0]).any()
+    assert made.images[1] is film.images[1]
+    assert pointed(made, scene=scene, rng=np.random.default_rng(0)) is made
+    unnamed = question(scene, "How many objects are there?")
+    assert pointed(unnamed, scene=scene, rng=np.random.default_rng(0)) is unnamed
+
+
+def test_training_knows_the_colours_by_the_same_names():
+    assert set(TAUGHT) == COLOURS.keys()
+
+
+def test_a_dataset_with_points_says_so_and_differs_in_nothing_else(tmp_path):
+    made = {"mixture": {"distance": 1.0, "detection": 1.0}, "suite": "libero_object", "task_ids": [1], "num_items": 8}
+    common = {**made, "image_size": 128, "num_workers": 1, "short_prompt": True, "progress": False}
+    assert make_qa(tmp_path / "pointed", **common, points=True)["settings"]["points"] is True
+    rows = pq.read_table(tmp_path / "pointed" / "part-00000.parquet").to_pylist()
+    questions = [row["conversations"][0]["value"] for row in rows]
+    assert sum(bool(POINT.search(text)) for text in questions) >= 6
