@@ -28,7 +28,8 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     trainings = [stage for stage in made if stage.verb in ("train", "grpo")]
     trained = [(s.name, next(a for a in s.arguments if a.startswith("backbone.name"))) for s in trainings]
     assert trained == [
-        ("dense", "backbone.name=tiny"),
+        ("sight", "backbone.name=tiny"),
+        ("dense", "backbone.name=O/sight/model"),
         ("sft", "backbone.name=O/dense/model"),
         ("cold_start", "backbone.name=O/sft/model"),
         ("grpo", "backbone.name=O/cold_start/model"),
@@ -73,7 +74,7 @@ def test_the_ladder_in_small(tmp_path):
     config = compose(
         "tuning_ladder", [f"out={tmp_path}", "steps.dense=1", "steps.grpo=1", "benchmark.max_new_tokens=4"]
     )
-    unlabelled = {"recipe.readout_weight": 0.0, "recipe.pointing_weight": 0.0}
+    unlabelled = {f"recipe.{name}_weight": 0.0 for name in ("readout", "pointing", "gaze")}
     config["train"] = {"dense": config["train"]["dense"] | unlabelled}
     for settings in config["tests"].values():
         settings["after"] = ["dense", "grpo"]

@@ -66,6 +66,7 @@ def make_qa(
     bird_views: bool = False,
     geometry: bool = False,
     points: bool = False,
+    invented_names: float = 0.0,
     teacher: Teacher | None = None,
     assets: Assets | None = None,
     progress: bool = True,
@@ -98,6 +99,7 @@ def make_qa(
         bird_views: a further column with the bird's-eye view of every reasoning item.
         geometry: labels of what the cells of every picture show, films excepted (`qa.cells`).
         points: every object that a question names has a coloured point, "the plate (red point)" (`qa.pointed`).
+        invented_names: fraction of the scenes and clips whose objects have names that mean nothing (`qa.renamed`).
         teacher: writes the thoughts of reasoning items; with one, equal settings no longer give equal bytes.
         assets: LIBERO's assets; looked for when not given.
         progress: show a progress bar.
@@ -127,6 +129,7 @@ def make_qa(
         bird_views=bird_views,
         geometry=geometry,
         points=points,
+        invented_names=invented_names,
         teacher=teacher.model if teacher else "",
     )
     check_settings(settings)

@@ -18,6 +18,7 @@ from vst_vla.envs.qa.base import Clip, QAItem, takes_clips
 from vst_vla.envs.qa.lesson import Lesson
 from vst_vla.envs.qa.plan import QASettings, Shard
 from vst_vla.envs.qa.pointed import pointed
+from vst_vla.envs.qa.renamed import invent_names, renamed
 from vst_vla.envs.qa.stage import Episode, EpisodeSource, Stage
 from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.vla.contracts import SceneState
@@ -158,10 +159,16 @@ class Interview:
         for name in families:
             if drawn[name]:
                 items += self._ask(families[name], about, count=drawn[name])
-        if not self._settings.points:
-            return tuple(items)
-        scene = about.frames[0] if isinstance(about, Clip) else about
-        return tuple(pointed(item, scene=scene, rng=self._rng) for item in items)
+        return self._retold(items, about.frames[0] if isinstance(about, Clip) else about)
+
+    def _retold(self, items: Sequence[QAItem], scene: SceneState) -> tuple[QAItem, ...]:
+        """The items as the settings want objects to be referred to: pointed at, under invented names."""
+        if self._settings.points:
+            items = [pointed(item, scene=scene, rng=self._rng) for item in items]
+        if self._settings.invented_names and self._rng.random() < self._settings.invented_names:
+            names = invent_names(scene, rng=self._rng)
+            items = [renamed(item, names=names) for item in items]
+        return tuple(items)
 
     def _ask(self, family: Any, about: SceneState | Clip, *, count: int) -> list[QAItem]:
         """Items that the ledger admits, out of more than are needed where it has a choice to make."""

@@ -43,6 +43,7 @@ class QASettings:
     bird_views: bool = False
     geometry: bool = False
     points: bool = False
+    invented_names: float = 0.0
     teacher: str = ""  # the model that writes thoughts; empty for none
     assets: str = ""
 
@@ -117,6 +118,8 @@ def check_settings(settings: QASettings) -> None:
     _check_scenes(settings)
     if (settings.teacher or settings.bird_views) and not any(thinks(FAMILIES[name]) for name, _ in settings.families):
         raise ValueError("teacher and bird_views are about reasoning, but no family reasons: give mixture=vst_r")
+    if settings.invented_names:
+        _check_invented(settings)
     if settings.episodes:
         return
     for name, _ in settings.families:
@@ -124,6 +127,16 @@ def check_settings(settings: QASettings) -> None:
             raise ValueError(f"family '{name}' asks about episodes, but nobody plays them: give episodes=expert")
     if settings.episode_share:
         raise ValueError(f"episode_share is {settings.episode_share}, but nobody plays episodes: give episodes=expert")
+
+
+def _check_invented(settings: QASettings) -> None:
+    if not settings.points:
+        raise ValueError(
+            f"invented_names is {settings.invented_names}, which nobody can tell apart unless they are pointed at: "
+            "give points=true"
+        )
+    if settings.teacher or settings.bird_views:
+        raise ValueError("invented_names cannot go with a teacher or bird_views, which call objects what they are")
 
 
 def _check_numbers(settings: QASettings) -> None:
@@ -134,8 +147,9 @@ def _check_numbers(settings: QASettings) -> None:
             raise ValueError(f"{name} {value} is out of range: give a whole number of at least {low}")
     if settings.image_size % 2:
         raise ValueError(f"image_size {settings.image_size} is odd: give an even number, which videos need")
-    if not 0 <= settings.episode_share <= 1:
-        raise ValueError(f"episode_share {settings.episode_share} is out of range: give a number from 0 to 1")
+    for name in ("episode_share", "invented_names"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} {getattr(settings, name)} is out of range: give a number from 0 to 1")
 
 
 def _check_scenes(settings: QASettings) -> None:

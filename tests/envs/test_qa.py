@@ -313,6 +313,8 @@ def test_a_folder_of_other_settings_is_refused(dataset):
         ({"levels": ["L4"]}, "unknown level 'L4'"),
         ({"levels": ["L0"]}, "no family is left"),
         ({"episode_share": 0.5}, "nobody plays episodes"),
+        ({"invented_names": 1.5}, r"invented_names 1.5 is out of range: give a number from 0 to 1"),
+        ({"invented_names": 0.5}, r"invented_names is 0.5.*give points=true"),
         ({"image_size": 65}, "image_size 65 is odd"),
         ({"cameras": ["frontview"]}, "unknown camera 'frontview'"),
         ({"init_states": [50]}, "init_state 50 is out of range: task 0 has 0 to 49"),

@@ -1,4 +1,4 @@
-"""Coloured points on what a question names, against the simulator's own masks."""
+"""Coloured points on what a question names, against the simulator's own masks; and invented names."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vst_vla.envs.qa.base import PICTURES, VIDEO, QAItem
 from vst_vla.envs.qa.generate import make_qa
 from vst_vla.envs.qa.marks import COLOURS
 from vst_vla.envs.qa.pointed import pointed
+from vst_vla.envs.qa.renamed import invent_names, renamed
 from vst_vla.envs.qa.stage import Shot, Stage
 from vst_vla.vla.data.labeller import COLOURS as TAUGHT
 
@@ -70,10 +71,29 @@ def test_training_knows_the_colours_by_the_same_names():
     assert set(TAUGHT) == COLOURS.keys()
 
 
-def test_a_dataset_with_points_says_so_and_differs_in_nothing_else(tmp_path):
+@pytest.mark.parametrize("family", ["detection", "distance", "caption"])
+def test_invented_names_stand_for_the_real_ones_in_questions_and_answers(scene, family):
+    names = invent_names(scene, rng=np.random.default_rng(0))
+    assert len(set(names.values())) == len(names) == len(set(scene.categories))
+    real = {invented: name for name, invented in names.items()}
+    for item in make_family(family, short_prompt=True)(scene, count=4, rng=np.random.default_rng(0)):
+        made = renamed(item, names=names)
+        assert made.about == item.about
+        for text, before in ((made.question, item.question), (made.answer, item.answer), (made.words, item.words)):
+            assert not any(re.search(rf"\b{re.escape(name)}\b", text) for name in names)
+            assert re.sub("|".join(real), lambda match: real[match[0]], text) == before
+        assert made.answer != item.answer or family == "distance"
+
+
+def test_a_dataset_with_points_and_invented_names(tmp_path):
     made = {"mixture": {"distance": 1.0, "detection": 1.0}, "suite": "libero_object", "task_ids": [1], "num_items": 8}
     common = {**made, "image_size": 128, "num_workers": 1, "short_prompt": True, "progress": False}
     assert make_qa(tmp_path / "pointed", **common, points=True)["settings"]["points"] is True
     rows = pq.read_table(tmp_path / "pointed" / "part-00000.parquet").to_pylist()
     questions = [row["conversations"][0]["value"] for row in rows]
     assert sum(bool(POINT.search(text)) for text in questions) >= 6
+    make_qa(tmp_path / "renamed", **common, points=True, invented_names=1.0)
+    called = pq.read_table(tmp_path / "renamed" / "part-00000.parquet").to_pylist()
+    named = re.compile(r"milk|basket|ketchup|butter|cream cheese|tomato sauce|salad dressing")
+    assert any(named.search(text) for text in questions)
+    assert not any(named.search(turn["value"]) for row in called for turn in row["conversations"])
