@@ -77,9 +77,7 @@ def _mark(
     return None
 
 
-def _spot(
-    shown: Sequence[Seen], view: View, marks: Sequence[Mark], rng: np.random.Generator
-) -> tuple[int, int] | None:
+def _spot(shown: Sequence[Seen], view: View, marks: Sequence[Mark], rng: np.random.Generator) -> tuple[int, int] | None:
     spot = shown[0].spot(rng) if len(shown) == 1 else None
     if spot is None or any(covers(spot, (mark.row, mark.column), size=view.width) for mark in marks):
         return None

@@ -2,8 +2,8 @@
 
 `Pointing` makes a name and its object alike; here the network is shown what that is good for. In the layer before the
 one that is listened to, part of the heads of every name are drawn to its object's tokens, so that what these hold
-(which object, how far, where) reaches the name, and the layers behind can answer from it. Attention was supervised so by
-Liu et al. 2016 (arXiv 1609.04186), who taught a translator's to follow word alignments. For training alone; nothing is added to the network.
+(which object, how far, where) reaches the name, and the layers behind can answer from it. Liu et al. 2016 (arXiv
+1609.04186) taught a translator's attention so to follow word alignments. For training alone; the network gains nothing.
 
 Letters: B batch, L tokens, N = B*L, V visual tokens, M names, h heads, d their width.
 """
