@@ -98,6 +98,7 @@ class SceneReader:
             source=source,
             state=self.simulator.get_state(),
             gripper=self._gripper(mirror=mirror),
+            base=self._base(mirror=mirror),
             goals=self._goals(),
             parents=tuple(item.parent for item in self.objects),
             round_axes=tuple(item.round_axis for item in self.objects),
@@ -127,6 +128,11 @@ class SceneReader:
             opening=float(np.abs(data.qpos[robot._ref_gripper_joint_pos_indexes]).sum()),
             held=tuple(held),
         )
+
+    def _base(self, *, mirror: bool) -> Array:
+        robot = self.simulator.problem.robots[0].robot_model
+        place = np.array(self.simulator.sim.data._data.body(robot.root_body).xpos)
+        return place * (1, -1, 1) if mirror else place
 
     def _goals(self) -> tuple[GoalState, ...]:
         clauses = self.simulator.goal

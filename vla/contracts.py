@@ -225,6 +225,7 @@ class SceneState:
     source: str  # where it came from: suite, task, initial state, step
     state: Array  # (1 + nq + nv,) the flat MuJoCo state that all of it follows from, never mirrored
     gripper: GripperState
+    base: Array  # (3,) world, m; where the robot stands
     goals: tuple[GoalState, ...]
     parents: tuple[int, ...]  # (O,) the object that a part belongs to, -1 for whole objects
     round_axes: tuple[int, ...]  # (O,) the box's axis about which the object is round (a can, a plate), -1 without one

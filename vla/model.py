@@ -263,7 +263,7 @@ class VLAModel(nn.Module):
         with self.supervision.listening(prompts) as heard:
             if not self.supervision.alone:
                 losses = {name: self._language_loss(batch, hidden=prompts.read_all())}
-        cells = to_cells(batch["token_cells"])
+        cells = to_cells(batch["token_cells"], poses=batch["token_poses"], marks=batch["token_marks"])
         names = {key: batch.get(key) for key in ("mentions", "meant")}
         given = {"places": batch["cell_tokens"], "cells": cells, **names}
         return losses | self.supervision(heard, prompts=prompts, **given)

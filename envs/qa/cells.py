@@ -7,6 +7,7 @@ in a record's `meta_info` has them under "cells"; films have none:
     side      G: cells of a side
     names     what the class numbers mean; 0 is no object
     numbers   G * G times class, depth, x, y, z, row by row; lengths in mm, in the camera's OpenCV axes
+    pose      those axes' (3,4) in the robot's, row by row, m: the world's, from where the robot stands
 
 Letters in shapes: H/W pixels.
 """
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vst_vla.envs.cells import BACKGROUND, SAMPLES, summarise
-from vst_vla.envs.geometry import unproject
+from vst_vla.envs.geometry import invert_rigid, unproject
 from vst_vla.envs.qa.base import VIDEO, QAItem
 from vst_vla.envs.qa.view import View, views_of
 from vst_vla.vla.contracts import Array, SceneState
@@ -60,7 +61,15 @@ def view_cells(view: View) -> dict[str, Any]:
     names = sorted({view.scene.categories[int(number)] for number in np.unique(seen[seen >= 0])})
     table = np.array([1 + names.index(name) if name in names else 0 for name in view.scene.categories] + [0])
     cells = summarise(table[seen].astype(np.int16), numbers, side=SIDE)
-    return {"side": SIDE, "names": [BACKGROUND, *names], "numbers": cells.ravel().tolist()}
+    pose = robot_pose(view).round(4).ravel().tolist()
+    return {"side": SIDE, "names": [BACKGROUND, *names], "numbers": cells.ravel().tolist(), "pose": pose}
+
+
+def robot_pose(view: View) -> Array:
+    """The camera (3,4) in the world's axes, from where the robot stands, m."""
+    pose = invert_rigid(view.world_to_camera)[:3]
+    pose[:, 3] -= view.scene.base
+    return np.asarray(pose)
 
 
 def owners(view: View) -> Array:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from vst_vla.envs.assets import find_assets
-from vst_vla.envs.geometry import project
+from vst_vla.envs.geometry import apply, invert_rigid, project
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.base import VIDEO
 from vst_vla.envs.qa.cells import SIDE, SceneCells
 from vst_vla.envs.qa.generate import make_qa
 from vst_vla.envs.qa.stage import Shot, Stage
-from vst_vla.vla.contracts import SceneState
+from vst_vla.vla.contracts import Array, SceneState
 from vst_vla.vla.data.picture_labels import scan_labels
 from vst_vla.vla.data.records import SpatialRecords
 
@@ -39,6 +39,7 @@ def held_against(cells: dict[str, Any], *, scene: SceneState, camera: str) -> in
     size = len(scene.images[view]) // SIDE
     assert np.abs(pixels / size - np.stack([column, row], axis=-1) - 0.5).max() < 0.55
     spots = np.clip(pixels.astype(int), 0, len(scene.images[view]) - 1)
+    held_against_objects(cells, scene=scene, labels=labels)
     depth = scene.depth[view][spots[..., 1], spots[..., 0]]
     assert np.median(np.abs(depth - labels[..., 1] / 1000)) < 0.005
     named = 0
@@ -49,6 +50,17 @@ def held_against(cells: dict[str, Any], *, scene: SceneState, camera: str) -> in
             assert mask[spots[..., 1], spots[..., 0]][there].mean() > 0.8, name
             named += int(there.sum())
     return named
+
+
+def held_against_objects(cells: dict[str, Any], *, scene: SceneState, labels: Array) -> None:
+    """From where the robot stands, every label of a category that is there once lies in its box."""
+    pose = np.array(cells["pose"]).reshape(3, 4)
+    for number, name in enumerate(cells["names"][1:], start=1):
+        points = labels[labels[..., 0] == number][:, 2:] / 1000 @ pose[:, :3].T + pose[:, 3] + scene.base
+        alike = [n for n, kind in enumerate(scene.categories) if kind == name]
+        if len(points) and len(alike) == 1:
+            inside = apply(invert_rigid(scene.poses[alike[0]]), points=points)
+            assert (np.abs(inside) < scene.half_extents[alike[0]] + 0.01).all(), name
 
 
 def test_every_picture_of_a_question_is_labelled_by_its_own_camera(scene):

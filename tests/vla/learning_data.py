@@ -116,7 +116,8 @@ def write_labelled_questions(folder: Path, *, count: int = 6) -> Path:
             {"from": "gpt", "value": " ".join(pair)},
         ]
         images = [{"bytes": png(picture), "path": f"{number}.png"}]
-        cells = {"side": 4, "names": names, "numbers": labels.ravel().tolist()}
+        pose = [0, 0, 1, number, -1, 0, 0, 2, 0, -1, 0, 3]  # the robot sees the camera's axes turned, and moved
+        cells = {"side": 4, "names": names, "numbers": labels.ravel().tolist(), "pose": pose}
         shown = 1 + (number == 1)
         turns[0]["value"] = "<image>" * shown + turns[0]["value"].removeprefix("<image>")
         row = {"conversations": turns, "id": f"labelled-{number}", "data_source": "test", "images": images * shown}

@@ -14,12 +14,14 @@ import torch
 
 from vst_vla.vla.backbone import load_backbone, use_attention
 from vst_vla.vla.data.collate import Batch, Collator
+from vst_vla.vla.data.labeller import MARKS
 from vst_vla.vla.data.picture_labels import EACH, LabelTable, scan_labels, token_labels
 from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.data.records import write_records
 from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.geometry.cells import to_cells
 from vst_vla.vla.geometry.pointing import Pointing
+from vst_vla.vla.geometry.readouts import Readouts
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.memory import recorded
 from vst_vla.vla.model import VLAModel
@@ -142,6 +144,50 @@ def test_coloured_points_mean_the_cell_that_they_are_drawn_on(
     assert pairs == [[len(mentions) - 2, 2 * 4 + 2], [len(mentions) - 1, (4 + 1) * 4 + 1]]
 
 
+def test_cells_have_their_place_in_the_robot_s_axes_and_the_point_drawn_on_them(
+    network: VLAModel, table: LabelTable, records: list[dict[str, Any]]
+) -> None:
+    record = json.loads(json.dumps({**records[3], "images": None})) | {"images": records[3]["images"]}
+    record["meta_info"][0]["marks"] = [["B", 50, 10, 0], ["circle", 5, 55, 1], ["heart", 30, 30, 1]]
+    record["conversations"][0]["value"] += " Order the points A, B. Where is the circled point?"
+    batch = Collator(network.processor, labels=table).questions([records[1], record])
+    cells = to_cells(batch["token_cells"], poses=batch["token_poses"], marks=batch["token_marks"])
+    assert cells.placed is not None
+    assert cells.marks is not None
+    moved = [torch.tensor([number, 2.0, 3.0]) for number in [0.0] * 4 + [1.0] * 8]  # of records 0 and 1
+    for points, placed, off in zip(cells.points, cells.placed, moved, strict=True):
+        turned = torch.stack([points[:, 2], -points[:, 0], -points[:, 1]], dim=1)
+        torch.testing.assert_close(placed, turned + off)
+    drawn = [(place, MARKS[number]) for place, number in enumerate(cells.marks.flatten().tolist()) if number]
+    assert drawn == [((4 + 2) * 4 + 2, "B"), ((8 + 1) * 4 + 1, "circle")]
+    ids = batch["input_ids"].flatten()
+    words = [network.processor.tokenizer.decode(ids[place - 4 : place + 1]) for place, *_ in batch["mentions"].tolist()]
+    assert [text.split()[-1] for text in words[-2:]] == ["B", "point"], "A is not drawn"
+
+
+def test_readouts_are_asked_for_places_and_points_of_conversations_alone() -> None:
+    torch.manual_seed(0)
+    numbers = torch.tensor([[[1, 500, 100, 0, 500]], [[2, 9000, 0, 0, 9000]]]).to(torch.int16)
+    poses = torch.eye(3, 4).repeat(2, 1, 1)
+    poses[:, 0, 3] = 1.0
+    cells = to_cells(numbers, poses=poses, marks=torch.tensor([[3], [0]]))
+    states = torch.randn(2, 8)
+    for num_marks in (0, 5):
+        readouts = Readouts(hidden_dim=8, num_classes=3, each=1, num_marks=num_marks)
+        found = readouts(states, cells)
+        _, depth, points, *others = readouts.read(states)
+        near = (points[0, 0] - cells.points[0, 0]).abs().mean()
+        torch.testing.assert_close(found["point_error"], near.detach())
+        assert len(others) == (2 if num_marks else 0)
+        if others:
+            error = (others[0][0, 0] - torch.tensor([1.1, 0.0, 0.5])).abs().mean()
+            torch.testing.assert_close(found["place_error"], error.detach())
+            rows = others[1][:, 0]
+            right = float(((rows.argmax(1) == torch.tensor([3, 0])).float() * 0.5).sum())
+            assert found["mark_accuracy"] == pytest.approx(right)
+    assert depth.shape == (2, 1, 1)
+
+
 def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
     """Two questions of two tokens each; the second one's tokens are no rivals of the first one's."""
     torch.manual_seed(0)
@@ -151,7 +197,7 @@ def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
     states, named = torch.randn(4, 8), torch.randn(2, 8)
     given = {"named": named, "mentions": torch.tensor([[0, 0, 2, 1], [0, 2, 4, 2]])}
     given["meant"] = torch.tensor([[0, 0], [1, 3]])
-    found = pointing(states, to_cells(numbers), **given)
+    found = pointing(states, to_cells(numbers, poses=torch.eye(3, 4).repeat(4, 1, 1)), **given)
     scores = pointing.names(named) @ pointing.tokens(states).T / 8
     expected = -(scores[0, :2].log_softmax(0)[0] + scores[1, 2:].log_softmax(0)[1]) / 2
     torch.testing.assert_close(found["loss"], expected)
@@ -160,8 +206,8 @@ def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
     assert all(torch.isfinite(parameter.grad).all() for parameter in pointing.parameters())
 
 
-def test_a_name_is_asked_where_its_object_is_in_questions_about_one_picture() -> None:
-    """The middle of the cells that show it; walls beyond reach and questions of two pictures are left out."""
+def test_a_name_is_asked_where_its_object_is() -> None:
+    """The middle of the cells that show it, walls beyond reach left out; of two pictures in the robot's axes alone."""
     torch.manual_seed(0)
     pointing = Pointing(hidden_dim=8)
     numbers = torch.tensor(
@@ -170,9 +216,14 @@ def test_a_name_is_asked_where_its_object_is_in_questions_about_one_picture() ->
     named = torch.randn(3, 8)
     mentions = torch.tensor([[0, 0, 4, 1], [0, 0, 4, 2], [0, 2, 3, 1]])
     meant = torch.tensor([[0, 0], [0, 1], [0, 2], [1, 3], [2, 2]])
-    found = pointing(torch.randn(4, 8), to_cells(numbers), named=named, mentions=mentions, meant=meant)
-    expected = (pointing.place(named[:1]) - torch.tensor([[0.2, 0.1, 0.6]])).abs().mean()
-    torch.testing.assert_close(found["place_error"], expected.detach())
+    poses = torch.eye(3, 4).repeat(4, 1, 1)
+    poses[:, 2, 3] = -0.5
+    found = pointing(torch.randn(4, 8), to_cells(numbers, poses=poses), named=named, mentions=mentions, meant=meant)
+    said = pointing.place(named[:2])
+    seen = (said[:1, 3:] - torch.tensor([[0.2, 0.1, 0.6]])).abs().mean()
+    torch.testing.assert_close(found["seen_error"], seen.detach())
+    placed = (said[:, :3] - torch.tensor([[0.2, 0.1, 0.1], [0.0, 0.0, -0.1]])).abs().mean()
+    torch.testing.assert_close(found["place_error"], placed.detach())
 
 
 def test_names_learn_to_attend_to_what_they_mean_by_the_network_s_own_attention(
@@ -216,6 +267,7 @@ def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(
     first = lines[0]
     weighed = first["spatial/loss"] + 2 * first["readouts/loss"] + 0.5 * first["alignment/loss"]
     assert first["loss"] == pytest.approx(weighed + first["pointing/loss"] + 0.25 * first["gaze/loss"], rel=1e-3)
+    assert first["readouts/place_error"] > 1 > lines[-2]["readouts/place_error"]
     for metric in ("readouts/class_accuracy", "pointing/hit"):
         before, after = (np.mean([line[metric] for line in part]) for part in (lines[:3], lines[-4:-1]))
         assert after > 0.9 > before, metric
@@ -244,5 +296,9 @@ def test_labels_that_cannot_be_read_are_refused(folder: Path, table: LabelTable,
     meta = json.loads(rows[0]["meta_info"])
     meta[0]["cells"]["numbers"].pop()
     write_records(tmp_path / "bad" / "part.parquet", records=[rows[0] | {"meta_info": json.dumps(meta)}])
+    (bad,) = QuestionRows(tmp_path / "bad", fov=FovTarget(), max_pixels=56 * 56)
     with pytest.raises(ValueError, match="record 'labelled-0' has 79 numbers for 4 cells a side, expected 80: make"):
-        table.read(QuestionRows(tmp_path / "bad", fov=FovTarget(), max_pixels=56 * 56)[0])
+        table.read(bad)
+    bad["meta_info"][0]["cells"].pop("pose")
+    with pytest.raises(ValueError, match="record 'labelled-0' has 0 numbers for a camera's pose, expected 12: make"):
+        table.poses(bad)

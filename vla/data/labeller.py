@@ -21,6 +21,10 @@ from vst_vla.vla.prompt import IGNORED, Encoded
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta")
 """Names of the points that `vst-vla qa` draws without a letter."""
+CIRCLE = "circle"
+LETTERS = tuple("ABCDEF")
+MARKS = (None, *COLOURS, CIRCLE, *LETTERS, *"123456")
+"""What can be drawn on a cell, by its number; 0 is nothing, or a point of another name."""
 
 
 class Labeller:
@@ -32,21 +36,24 @@ class Labeller:
     """
 
     def __init__(self, table: LabelTable, *, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._table = table
+        self._table, self._tokenizer = table, tokenizer
         self._names = [tokenizer.encode(f" {name}", add_special_tokens=False) for name in table.classes]
         self._points = {
             name: [tokenizer.encode(f"{before}{name} point", add_special_tokens=False) for before in "( "]
             for name in COLOURS
         }
+        self._points[CIRCLE] = [tokenizer.encode(" circled point", add_special_tokens=False)]
+        self._points |= {name: [tokenizer.encode(f" {name}", add_special_tokens=False)] for name in LETTERS}
 
     def __call__(
         self, records: Sequence[dict[str, Any]], *, rows: Sequence[Encoded], starts: Sequence[int]
     ) -> dict[str, torch.Tensor]:
-        """`token_cells` (V,c*c,5), `cell_tokens` (V,): where those tokens are, `mentions` (M,4) and `meant` (P,2).
+        """What there is of these.
 
-        What there is of them. A mention is the place of a name's last token in a question, the first and one past the
-        last of the V tokens that it can mean, and the pictures that those show. What it does mean are pairs of its
-        number and of a cell's among the V * c * c.
+        `token_cells` (V,c*c,5), `cell_tokens` (V,): where those tokens are, `token_poses` (V,3,4): of their cameras,
+        `token_marks` (V,c*c) of `MARKS`, `mentions` (M,4) and `meant` (P,2). A mention is the place of a name's last
+        token in a question, the first and one past the last of the V tokens that it can mean, and the pictures that
+        those show. What it does mean are pairs of its number and of a cell's among the V * c * c.
 
         Args:
             records: of the batch, their pictures of the final size.
@@ -57,19 +64,24 @@ class Labeller:
             ValueError: labels that cannot be read.
         """
         cells, places, mentions, meant = list[Array](), list[int](), list[tuple[int, ...]](), list[Array]()
+        poses, marks = list[Array](), list[Array]()
         for record, row, start in zip(records, rows, starts, strict=True):
             labels = self._table.read(record)
             if labels is None:
                 continue
             shown, first = _by_token(labels, record), len(places)
             cells += shown
+            poses += [np.repeat(self._table.poses(record), [len(each) for each in shown], axis=0)]
+            marks += [_marks(record, num_tokens=sum(map(len, shown)))]
             places += [start + place for place in _visual(row)]
             for place, found in self._named(row, record, shown=np.concatenate(shown)):
                 meant.append(np.stack([np.full(len(found), len(mentions)), first * EACH**2 + found], axis=1))
                 mentions.append((start + place, first, len(places), len(labels)))
         if not cells:
             return {}
-        batch = {"token_cells": torch.from_numpy(np.concatenate(cells)), "cell_tokens": torch.tensor(places)}
+        gathered = {"token_cells": cells, "token_poses": poses, "token_marks": marks}
+        batch = {name: torch.from_numpy(np.concatenate(parts)) for name, parts in gathered.items()}
+        batch["cell_tokens"] = torch.tensor(places)
         if mentions:
             batch |= {"mentions": torch.tensor(mentions), "meant": torch.from_numpy(np.concatenate(meant))}
         return batch
@@ -83,7 +95,12 @@ class Labeller:
         for name, cell in _drawn_points(record):
             for words in self._points.get(name, ()):
                 for place in _ends(row, words):
-                    yield place, np.array([cell])
+                    if not self._goes_on(row, place):
+                        yield place, np.array([cell])
+
+    def _goes_on(self, row: Encoded, place: int) -> bool:
+        """Whether the word does, as "And" goes on behind an "A" that is a token."""
+        return bool(self._tokenizer.decode(row.input_ids[place + 1 : place + 2])[:1].isalnum())
 
 
 def _ends(row: Encoded, name: list[int]) -> Iterator[int]:
@@ -92,6 +109,14 @@ def _ends(row: Encoded, name: list[int]) -> Iterator[int]:
     for end in range(begin + len(name), len(row.input_ids) + 1):
         if row.labels[end - 1] == IGNORED and row.input_ids[end - len(name) : end] == name:
             yield end - 1
+
+
+def _marks(record: dict[str, Any], *, num_tokens: int) -> Array:
+    """The number of what is drawn on each cell, (V,c*c) int64."""
+    marks = np.zeros(num_tokens * EACH**2, dtype=np.int64)
+    for name, cell in _drawn_points(record):
+        marks[cell] = MARKS.index(name) if name in MARKS else 0
+    return marks.reshape(num_tokens, -1)
 
 
 def _drawn_points(record: dict[str, Any]) -> Iterator[tuple[str, int]]:

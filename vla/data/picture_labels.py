@@ -1,10 +1,11 @@
 """Labels of what the cells of a conversation's pictures show, as `vst-vla qa geometry=true` stores them in `meta_info`.
 
-    cells     in every picture's entry: {side: G, names: [...], numbers: [class, depth, x, y, z, ...] (G*G*5)}
+    cells     in every picture's entry: {side: G, names: [...], numbers: [class, depth, x, y, z, ...] (G*G*5),
+              pose: (3*4)}
 
 Class numbers mean the entry's own names; a table gives every name of a run one number. Lengths are in mm, in the
-camera's OpenCV axes. Letters: G cells of a picture's side, h/w visual tokens of its sides, V = h*w of them, c cells of
-a token's side.
+camera's OpenCV axes; the pose is that of these axes in the robot's, in m. Letters: G cells of a picture's side, h/w
+visual tokens of its sides, V = h*w of them, c cells of a token's side.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vst_vla.vla.contracts import CELL_NUMBERS, Array
 from vst_vla.vla.data.record_files import list_files
 
 KEY = "cells"
+POSE_NUMBERS = 12
 EACH = 2
 """c: what a token is asked about is finer than it is."""
 HOW = (
@@ -47,6 +49,21 @@ class LabelTable:
         if not known or not len(known) == len(entries) == len(record["images"]):
             return None
         return [self._read(entry, str(record["id"])) for entry in known]
+
+    def poses(self, record: Mapping[str, Any]) -> Array:
+        """Where the camera of each of a labelled record's pictures stands, (N,3,4) float32.
+
+        Raises:
+            ValueError: labels without poses, naming the record.
+        """
+        entries = [entry[KEY].get("pose", ()) for entry in record["meta_info"]]
+        for entry in entries:
+            if len(entry) != POSE_NUMBERS:
+                raise ValueError(
+                    f"record '{record['id']}' has {len(entry)} numbers for a camera's pose, expected {POSE_NUMBERS}: "
+                    "make the questions again"
+                )
+        return np.array(entries, dtype=np.float32).reshape(-1, 3, 4)
 
     def _read(self, entry: Mapping[str, Any], name: str) -> Array:
         numbers, side = np.array(entry["numbers"], dtype=np.int16), int(entry["side"])

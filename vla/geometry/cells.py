@@ -27,6 +27,8 @@ class Cells:
     depth: torch.Tensor  # (V,c*c) float32, m
     points: torch.Tensor  # (V,c*c,3) float32, m, in the frame of `observation.state`
     drawn: torch.Tensor  # (V,c*c) bool: something is there to have a depth
+    placed: torch.Tensor | None = None  # (V,c*c,3) float32, m, in the robot's axes, of conversations' pictures
+    marks: torch.Tensor | None = None  # (V,c*c) int64: which point is drawn on it, likewise, see `data.labeller`
 
 
 def cells_a_token(image_size: int) -> int:
@@ -46,9 +48,21 @@ def by_token(labels: torch.Tensor, *, each: int) -> Cells:
     return to_cells(blocks.transpose(3, 4).reshape(-1, each**2, labels.shape[-1]))
 
 
-def to_cells(numbers: torch.Tensor) -> Cells:
-    """Labels (V,c*c,5) int16 of `contracts.CELL_NUMBERS`, of each visual token."""
+def to_cells(numbers: torch.Tensor, *, poses: torch.Tensor | None = None, marks: torch.Tensor | None = None) -> Cells:
+    """Labels (V,c*c,5) int16 of `contracts.CELL_NUMBERS`, of each visual token.
+
+    Args:
+        numbers: the labels.
+        poses: (V,3,4) of the token's camera in the robot's axes, m, where they are known.
+        marks: (V,c*c) the points drawn on the cells, likewise.
+    """
     metres = numbers[..., 1:].float() / MILLIMETRES
+    points = metres[..., 1:]
     return Cells(
-        classes=numbers[..., 0].long(), depth=metres[..., 0], points=metres[..., 1:], drawn=numbers[..., 1] > 0
+        classes=numbers[..., 0].long(),
+        depth=metres[..., 0],
+        points=points,
+        drawn=numbers[..., 1] > 0,
+        placed=None if poses is None else points @ poses[..., :3].mT + poses[:, None, :, 3],
+        marks=marks,
     )

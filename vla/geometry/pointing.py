@@ -3,7 +3,8 @@
 Before a network from random weights can answer anything about a named object it has to find it, and the answer's few
 words hardly teach that. Here every name is held against all visual tokens of its question's pictures, a contrast of one
 against many, as in Grounded Language-Image Pre-training (Li et al. 2021, arXiv 2112.03857); and where its object is has
-to be read off the name itself, so that attention carries it there. For training alone.
+to be read off the name itself, so that attention carries it there: in the robot's axes, and of one picture alone in its
+camera's. For training alone.
 
 Letters: V visual tokens, D hidden, M names, c cells of a token's side, P pairs of a name and a cell.
 """
@@ -31,7 +32,7 @@ class Pointing(nn.Module):
         self.names = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, WIDTH))
         self.tokens = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, WIDTH))
         self.place = nn.Sequential(
-            nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, 3)
+            nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, hidden_dim), nn.GELU(), nn.Linear(hidden_dim, 6)
         )
 
     def forward(
@@ -43,14 +44,17 @@ class Pointing(nn.Module):
         mentions: torch.Tensor,
         meant: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """{"loss", and to log "hit": the share of names whose best token shows their object, "place_error" in m}.
+        """{"loss", and to log "hit", "place_error" and "seen_error"}.
+
+        The share of names whose best token shows their object, and how far off places are in the robot's axes and in
+        the camera's, m.
 
         Args:
             states: (V,D) of visual tokens.
             cells: what they show.
             named: (M,D) states of the names' last tokens.
             mentions: (M,4) of each name: its place, the first and one past the last of its visual tokens, and in how
-                many pictures those are. Of one picture alone the place is asked for: each has its own axes.
+                many pictures those are.
             meant: (P,2) a name's number and that of a cell which shows what it means, among the V * c * c.
         """
         _, first, end, pictures = mentions.unbind(1)
@@ -64,11 +68,15 @@ class Pointing(nn.Module):
         entropy = -(target * scores.log_softmax(1).masked_fill(~own, 0.0)).sum(1)
         best = shown.gather(1, scores.argmax(1, keepdim=True)) > 0
         said = self.place(named.to(width)).float()
-        error = _place_error(said, cells, meant=meant, alone=pictures == 1)
+        near = (cells.drawn & (cells.depth < REACH)).float()
+        assert cells.placed is not None
+        error = _place_error(said[:, :3], cells.placed, near=near, meant=meant, asked=pictures > 0)
+        seen_error = _place_error(said[:, 3:], cells.points, near=near, meant=meant, asked=pictures == 1)
         return {
-            "loss": entropy.mean() + error / LENGTH,
+            "loss": entropy.mean() + (error + seen_error) / LENGTH,
             "hit": best.float().mean(),
             "place_error": error.detach(),
+            "seen_error": seen_error.detach(),
         }
 
 
@@ -78,12 +86,22 @@ def shown_cells(meant: torch.Tensor, *, num_names: int, num_tokens: int, each: i
     return counts.index_put((meant[:, 0], meant[:, 1] // each), counts.new_ones(len(meant)), accumulate=True)
 
 
-def _place_error(said: torch.Tensor, cells: Cells, *, meant: torch.Tensor, alone: torch.Tensor) -> torch.Tensor:
-    """Mean distance along an axis, m, of places (M,3) from the middle of the cells that the names `alone` (M,) mean."""
+def _place_error(
+    said: torch.Tensor, points: torch.Tensor, *, near: torch.Tensor, meant: torch.Tensor, asked: torch.Tensor
+) -> torch.Tensor:
+    """Mean distance along an axis, m, of places (M,3) from the middle of the cells that names mean.
+
+    Args:
+        said: the places.
+        points: (V,c*c,3) of all cells.
+        near: (V,c*c) 1 for those within reach, the others 0.
+        meant: see `Pointing`.
+        asked: (M,) bool, of which names.
+    """
     names, cell = meant.unbind(1)
-    near = (cells.drawn & (cells.depth < REACH)).flatten()[cell].float()
-    count = near.new_zeros(len(said)).index_add(0, names, near)
-    points = cells.points.flatten(0, 1)[cell] * near[:, None]
-    middle = points.new_zeros(said.shape).index_add(0, names, points) / count.clamp(min=1.0)[:, None]
-    known = ((count > 0) & alone).float()
+    counted = near.flatten()[cell]
+    count = near.new_zeros(len(said)).index_add(0, names, counted)
+    total = points.new_zeros(said.shape).index_add(0, names, points.flatten(0, 1)[cell] * counted[:, None])
+    middle = total / count.clamp(min=1.0)[:, None]
+    known = ((count > 0) & asked).float()
     return ((said - middle).abs().mean(1) * known).sum() / known.sum().clamp(min=1.0)

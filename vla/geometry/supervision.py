@@ -39,6 +39,7 @@ class Supervision(nn.Module):
             token nobody reads; Spatial Forcing found 24 of 32 layers best.
         num_classes: that the labels number.
         each: cells of a visual token's side.
+        num_marks: that labels of conversations' pictures number, see `Readouts`.
         alone: conversations are not learnt beside it, so that no more of them is read than this needs.
 
     Raises:
@@ -53,6 +54,7 @@ class Supervision(nn.Module):
         depth: float,
         num_classes: int,
         each: int,
+        num_marks: int = 0,
         alone: bool = False,
     ) -> None:
         super().__init__()
@@ -63,7 +65,8 @@ class Supervision(nn.Module):
         self.each, self.alone = each, alone
         self.lessons = nn.ModuleDict()
         if READOUTS in lessons:
-            self.lessons[READOUTS] = Readouts(hidden_dim=hidden_dim, num_classes=num_classes, each=each)
+            sizes = {"num_classes": num_classes, "each": each, "num_marks": num_marks}
+            self.lessons[READOUTS] = Readouts(hidden_dim=hidden_dim, **sizes)
         if ALIGNMENT in lessons:
             self.lessons[ALIGNMENT] = Alignment(hidden_dim=hidden_dim)
         self.pointing = Pointing(hidden_dim=hidden_dim) if POINTING in lessons else None

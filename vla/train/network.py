@@ -9,6 +9,7 @@ import torch
 
 from vst_vla.vla.backbone import Backbone, add_lora, freeze, load_backbone, use_attention
 from vst_vla.vla.contracts import LIBERO_ACTION, LIBERO_STATE
+from vst_vla.vla.data.labeller import MARKS
 from vst_vla.vla.data.picture_labels import EACH, LabelTable
 from vst_vla.vla.data.robot import RobotDataset
 from vst_vla.vla.geometry.cells import cells_a_token
@@ -99,6 +100,7 @@ def _supervision(recipe: Recipe, model: VLAModel, *, num_classes: int, each: int
         depth=recipe.geometry_depth,
         num_classes=num_classes,
         each=each,
+        num_marks=len(MARKS) if model.head is None else 0,
         alone=model.head is None and recipe.spatial_weight == 0,
     )
 
