@@ -22,6 +22,8 @@ from vst_vla.vla.benchmarks.item import Item, open_pictures
 from vst_vla.vla.settings import claim_run
 
 REPLIES = "replies.jsonl"
+AHEAD = 8
+"""Batches that are looked through for items to ask together: a batch takes as long as its longest reply."""
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +64,22 @@ def run_benchmark(
         claim_run(out, settings, out=out, advice="give another out=…")
     replies = _read_replies(out / REPLIES)
     items: dict[str, Item] = {}
-    for group in batched(_first(benchmark.items(data), limit), batch_size):
-        waiting = [item for item in group if item.id not in replies]
-        if waiting and answerer is not None:
-            replies |= _ask(waiting, answerer, out / REPLIES)
-        for item in group:
+    for ahead in batched(_first(benchmark.items(data), limit), AHEAD * batch_size):
+        for item in ahead:
             if item.id in items:
                 raise ValueError(f"'{data}' holds two items called '{item.id}': give one split of {benchmark.name}")
             items[item.id] = replace(item, pictures=())
+        waiting = sorted((item for item in ahead if item.id not in replies), key=_reply_length)
+        for group in batched(waiting, batch_size) if answerer is not None else ():
+            replies |= _ask(group, answerer, out / REPLIES)
     answered = [item for item in items.values() if item.id in replies]
     if not answered:
         raise ValueError(f"'{out}' holds no reply to an item of '{data}': give checkpoint=… to ask a model")
     return [benchmark.score(item, reply=replies[item.id]) for item in answered]
+
+
+def _reply_length(item: Item) -> int:
+    return len(item.truth)
 
 
 def _first(items: Iterator[Item], limit: int | None) -> Iterator[Item]:

@@ -48,7 +48,8 @@ def question_stages(config: dict[str, Any]) -> Iterator[Stage]:
     out, common = config["out"], {**config["pictures"], "seed": config["seed"]}
     for name, settings in config["questions"].items():
         for place, scenes in config["scenes"].items():
-            chosen = {"out": f"{out}/questions/{name}/{place}", **common, **scenes, **settings}
+            chosen = common | config["training_pictures"] | scenes | settings
+            chosen = {"out": f"{out}/questions/{name}/{place}", **chosen}
             yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
     for name, settings in config["tests"].items():
         chosen = {key: value for key, value in settings.items() if key not in OF_A_TEST}

@@ -67,6 +67,7 @@ def make_qa(
     geometry: bool = False,
     points: bool = False,
     invented_names: float = 0.0,
+    varied_looks: float = 0.0,
     teacher: Teacher | None = None,
     assets: Assets | None = None,
     progress: bool = True,
@@ -100,6 +101,7 @@ def make_qa(
         geometry: labels of what the cells of every picture show, films excepted (`qa.cells`).
         points: every object that a question names has a coloured point, "the plate (red point)" (`qa.pointed`).
         invented_names: fraction of the scenes and clips whose objects have names that mean nothing (`qa.renamed`).
+        varied_looks: fraction of the scenes and clips in another light, before another background (`qa.looks`).
         teacher: writes the thoughts of reasoning items; with one, equal settings no longer give equal bytes.
         assets: LIBERO's assets; looked for when not given.
         progress: show a progress bar.
@@ -130,6 +132,7 @@ def make_qa(
         geometry=geometry,
         points=points,
         invented_names=invented_names,
+        varied_looks=varied_looks,
         teacher=teacher.model if teacher else "",
     )
     check_settings(settings)

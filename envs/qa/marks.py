@@ -57,7 +57,7 @@ def steady_pixels(mask: Array, *, depth: Array) -> Array:
 
 
 def _radius(size: int) -> int:
-    return max(2, round(size / 64))
+    return max(3, round(size / 64))
 
 
 def _write(draw: ImageDraw.ImageDraw, letter: str, *, row: int, column: int, size: int, radius: int) -> None:

@@ -17,7 +17,7 @@ from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import get_task, init_states
 from vst_vla.vla.contracts import Array, unknown_name
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 """Raised whenever equal settings come to give other bytes."""
 
 
@@ -44,6 +44,7 @@ class QASettings:
     geometry: bool = False
     points: bool = False
     invented_names: float = 0.0
+    varied_looks: float = 0.0
     teacher: str = ""  # the model that writes thoughts; empty for none
     assets: str = ""
 
@@ -56,6 +57,7 @@ class QASettings:
             image_size=self.image_size,
             mirror=self.mirror,
             init_states=self.init_states,
+            varied_looks=self.varied_looks,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,7 +149,7 @@ def _check_numbers(settings: QASettings) -> None:
             raise ValueError(f"{name} {value} is out of range: give a whole number of at least {low}")
     if settings.image_size % 2:
         raise ValueError(f"image_size {settings.image_size} is odd: give an even number, which videos need")
-    for name in ("episode_share", "invented_names"):
+    for name in ("episode_share", "invented_names", "varied_looks"):
         if not 0 <= getattr(settings, name) <= 1:
             raise ValueError(f"{name} {getattr(settings, name)} is out of range: give a number from 0 to 1")
 

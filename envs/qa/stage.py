@@ -18,6 +18,7 @@ import numpy as np
 from vst_vla.envs.assets import Assets
 from vst_vla.envs.qa.base import Clip
 from vst_vla.envs.qa.cameras import CameraSampler
+from vst_vla.envs.qa.looks import Looks
 from vst_vla.envs.qa.variation import Variation
 from vst_vla.envs.scene import SceneReader
 from vst_vla.envs.simulator import Simulator
@@ -47,6 +48,7 @@ class Shot:
     image_size: int
     mirror: bool
     init_states: tuple[int, ...]
+    varied_looks: float = 0.0  # share of the scenes and clips that have another light and background
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,11 +77,13 @@ class Stage:
         self.reader = SceneReader(self.simulator)
         self._variation = Variation(self.simulator, objects=self.reader.objects)
         self._sampler = CameraSampler(self.simulator)
+        self._looks = Looks(self.simulator)
         self._states = init_states(self.simulator.task)
         self._where = f"{suite} task {task_id}"
 
     def rearranged(self, shot: Shot, *, rng: np.random.Generator) -> SceneState:
         """A scene that LIBERO does not hold itself. Raises ValueError when no camera finds room."""
+        self._looks.draw(shot.varied_looks, rng=rng)
         for _ in range(_MAX_TRIES):
             number = int(rng.choice(shot.init_states))
             self._variation.apply(self._states[number], rng=rng)
@@ -96,6 +100,7 @@ class Stage:
 
     def moment(self, episode: Episode, shot: Shot, *, rng: np.random.Generator) -> SceneState:
         """A random moment of an episode. Raises ValueError when no camera finds room."""
+        self._looks.draw(shot.varied_looks, rng=rng)
         for _ in range(_MAX_TRIES):
             step = int(rng.integers(len(episode.states)))
             self.simulator.set_state(episode.states[step])
@@ -109,6 +114,7 @@ class Stage:
         Raises:
             ValueError: the shot has no camera of its own, and no other finds room.
         """
+        self._looks.draw(shot.varied_looks, rng=rng)
         steps = np.linspace(0, len(episode.states) - 1, CLIP_FRAMES).round().astype(int)
         self.simulator.set_state(episode.states[0])
         still = ["still"] if shot.extra_views or not shot.cameras else []

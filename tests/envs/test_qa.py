@@ -314,6 +314,7 @@ def test_a_folder_of_other_settings_is_refused(dataset):
         ({"levels": ["L0"]}, "no family is left"),
         ({"episode_share": 0.5}, "nobody plays episodes"),
         ({"invented_names": 1.5}, r"invented_names 1.5 is out of range: give a number from 0 to 1"),
+        ({"varied_looks": -0.1}, r"varied_looks -0.1 is out of range: give a number from 0 to 1"),
         ({"invented_names": 0.5}, r"invented_names is 0.5.*give points=true"),
         ({"image_size": 65}, "image_size 65 is odd"),
         ({"cameras": ["frontview"]}, "unknown camera 'frontview'"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vst_vla.policies.benchmark_report import headline_interval
+from vst_vla.policies.benchmark_run import run_benchmark
 from vst_vla.scripts import benchmark as verb
 from vst_vla.scripts.cli import main
 from vst_vla.vla.benchmarks import make_benchmark
@@ -122,3 +123,29 @@ def test_the_interval_covers_and_narrows():
         group: np.subtract(*headline_interval(benchmark, scored(rng, count=100, group=group))) for group in (1, 10)
     }
     assert abs(widths[10]) > 1.8 * abs(widths[1])
+
+
+class Recorder:
+    """Replies "A" to everything, and remembers what came together."""
+
+    def __init__(self):
+        self.asked = []
+
+    def answer(self, questions):
+        self.asked.append([question.id for question in questions])
+        return ["A"] * len(questions)
+
+
+def test_questions_of_alike_replies_are_asked_together(tmp_path):
+    """A batch takes as long as its longest reply. What is scored keeps the order of the file."""
+    image = {"bytes": encode_png(np.zeros((40, 60, 3), np.uint8)), "path": "a.png"}
+    rows = []
+    for number, truth in enumerate(["A", "front left", "B", "back right"]):
+        turns = [{"from": "human", "value": "<image>\nWhich? A, B"}, {"from": "gpt", "value": truth}]
+        row = {"conversations": turns, "id": f"q{number}", "data_source": "test", "images": [image], "type": "mm_qa"}
+        rows.append(row | {"meta_info": [{"family": "one", "level": "L0"}]})
+    write_records(tmp_path / "data" / "part.parquet", records=rows)
+    recorder, given = Recorder(), {"data": tmp_path / "data", "out": tmp_path / "out", "settings": {}, "batch_size": 2}
+    scored = run_benchmark(make_benchmark({"name": "held_out"}), answerer=recorder, **given)
+    assert recorder.asked == [["q0", "q2"], ["q1", "q3"]]
+    assert [entry.item.id for entry in scored] == ["q0", "q1", "q2", "q3"]

@@ -81,15 +81,15 @@ def _with_marks(
     assert cells.placed is not None
     assert cells.marks is not None
     place_error = (near * (placed - cells.placed).abs().mean(-1)).sum()
-    share = _shares(cells.marks, num_classes=logits.shape[-1])
+    share = _shares(cells.marks, num_classes=logits.shape[-1], balance=1.0)  # most cells have none
     entropy = F.cross_entropy(logits.transpose(1, 2), cells.marks, reduction="none")
     loss = found["loss"] + place_error / LENGTH + (share * entropy).sum()
     accuracy = (share * (logits.detach().argmax(-1) == cells.marks)).sum()
     return found | {"loss": loss, "place_error": place_error.detach(), "mark_accuracy": accuracy}
 
 
-def _shares(classes: torch.Tensor, *, num_classes: int) -> torch.Tensor:
+def _shares(classes: torch.Tensor, *, num_classes: int, balance: float = BALANCE) -> torch.Tensor:
     """How much each cell (V,c*c) counts, 1 in all."""
     counts = torch.bincount(classes.flatten(), minlength=num_classes).clamp(min=1)
-    weights = counts.float().pow(-BALANCE)[classes]
+    weights = counts.float().pow(-balance)[classes]
     return weights / weights.sum()
