@@ -26,6 +26,7 @@ from vst_vla.vla.train.curve import training_curve
 
 ANSWERS, THOUGHTS = "answers", "thoughts"
 OF_A_TEST = ("thinking", "after")  # the rest is vst-vla qa's
+PLACES = "places"  # of one set of questions: only some of the scenes
 
 
 def main(argv: list[str]) -> int:
@@ -48,8 +49,11 @@ def question_stages(config: dict[str, Any]) -> Iterator[Stage]:
     out, common = config["out"], {**config["pictures"], "seed": config["seed"]}
     for name, settings in config["questions"].items():
         for place, scenes in config["scenes"].items():
+            if place not in settings.get(PLACES, [place]):
+                continue
             chosen = common | config["training_pictures"] | scenes | settings
             chosen = {"out": f"{out}/questions/{name}/{place}", **chosen}
+            chosen.pop(PLACES, None)
             yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
     for name, settings in config["tests"].items():
         chosen = {key: value for key, value in settings.items() if key not in OF_A_TEST}

@@ -25,6 +25,11 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     made = [*question_stages(config), *training_stages(config)]
     for stage in made:
         assert compose(stage.verb, stage.arguments)  # every override is known to its verb
+    sets = [a.removeprefix("out=O/questions/") for s in made for a in s.arguments if a.startswith("out=O/questions/")]
+    assert [name for name in sets if name.startswith("thoughts")] == ["thoughts/object", "thoughts/ten"]
+    assert len([name for name in sets if name.startswith("stills")]) == len(config["scenes"]) == 3
+    learnt = [s.arguments for s in made if any(a.startswith("out=O/questions/stills") for a in s.arguments)]
+    assert all({"varied_looks=0.8", "cameras=[]"} <= set(arguments) for arguments in learnt)
     trainings = [stage for stage in made if stage.verb in ("train", "grpo")]
     trained = [(s.name, next(a for a in s.arguments if a.startswith("backbone.name"))) for s in trainings]
     assert trained == [
