@@ -69,8 +69,10 @@ def run_benchmark(
             if item.id in items:
                 raise ValueError(f"'{data}' holds two items called '{item.id}': give one split of {benchmark.name}")
             items[item.id] = replace(item, pictures=())
+        if answerer is None:
+            continue
         waiting = sorted((item for item in ahead if item.id not in replies), key=_reply_length)
-        for group in batched(waiting, batch_size) if answerer is not None else ():
+        for group in batched(waiting, batch_size):
             replies |= _ask(group, answerer, out / REPLIES)
     answered = [item for item in items.values() if item.id in replies]
     if not answered:
