@@ -25,8 +25,8 @@ from vst_vla.vla.files import write_json
 from vst_vla.vla.train.curve import training_curve
 
 ANSWERS, THOUGHTS = "answers", "thoughts"
-OF_A_TEST = ("thinking", "after")  # the rest is vst-vla qa's
 PLACES = "places"  # of one set of questions: only some of the scenes
+OURS = ("thinking", "after", PLACES)  # of a set's settings; the rest is vst-vla qa's
 
 
 def main(argv: list[str]) -> int:
@@ -49,18 +49,20 @@ def question_stages(config: dict[str, Any]) -> Iterator[Stage]:
     out, common = config["out"], {**config["pictures"], "seed": config["seed"]}
     for name, settings in config["questions"].items():
         for place, scenes in config["scenes"].items():
-            if place not in settings.get(PLACES, [place]):
-                continue
-            chosen = common | config["training_pictures"] | scenes | settings
-            chosen = {"out": f"{out}/questions/{name}/{place}", **chosen}
-            chosen.pop(PLACES, None)
-            yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
+            if place in settings.get(PLACES, config["scenes"]):
+                chosen = {"out": f"{out}/questions/{name}/{place}", **common, **config["training_pictures"], **scenes}
+                chosen |= _asked(settings)
+                yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
     for name, settings in config["tests"].items():
-        chosen = {key: value for key, value in settings.items() if key not in OF_A_TEST}
-        chosen = {"out": f"{out}/tests/{name}", **common, **config["held_out"], **chosen}
+        chosen = {"out": f"{out}/tests/{name}", **common, **config["held_out"], **_asked(settings)}
         yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
     rows = {"export": "vst_rl", "from": f"{out}/questions/verifiable", "out": config["grpo"]["data"]}
     yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(rows))
+
+
+def _asked(settings: dict[str, Any]) -> dict[str, Any]:
+    """What `vst-vla qa` is told of a set of questions."""
+    return {key: value for key, value in settings.items() if key not in OURS}
 
 
 def training_stages(config: dict[str, Any]) -> Iterator[Stage]:

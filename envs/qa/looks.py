@@ -1,7 +1,6 @@
 """Other looks for scenes that questions are about: the light and the background of `envs.perturb`, at full strength.
 
-LIBERO has a handful of rooms. Whoever learns to see from them alone learns these rooms: on a table of another colour,
-points were found half as exactly.
+LIBERO has a handful of rooms, and whoever learns to see from them alone learns these rooms.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.data.records import write_records
 from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.geometry.cells import to_cells
-from vst_vla.vla.geometry.pointing import Pointing
+from vst_vla.vla.geometry.pointing import Pointing, shown_cells
 from vst_vla.vla.geometry.readouts import Readouts
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.memory import recorded
@@ -197,6 +197,7 @@ def test_where_a_name_points_is_compared_with_where_its_object_is() -> None:
     states, named = torch.randn(4, 8), torch.randn(2, 8)
     given = {"named": named, "mentions": torch.tensor([[0, 0, 2, 1], [0, 2, 4, 2]])}
     given["meant"] = torch.tensor([[0, 0], [1, 3]])
+    given["shown"] = shown_cells(given["meant"], num_names=2, num_tokens=4, each=1)
     found = pointing(states, to_cells(numbers, poses=torch.eye(3, 4).repeat(4, 1, 1)), **given)
     scores = pointing.names(named) @ pointing.tokens(states).T / 8
     expected = -(scores[0, :2].log_softmax(0)[0] + scores[1, 2:].log_softmax(0)[1]) / 2
@@ -218,7 +219,9 @@ def test_a_name_is_asked_where_its_object_is() -> None:
     meant = torch.tensor([[0, 0], [0, 1], [0, 2], [1, 3], [2, 2]])
     poses = torch.eye(3, 4).repeat(4, 1, 1)
     poses[:, 2, 3] = -0.5
-    found = pointing(torch.randn(4, 8), to_cells(numbers, poses=poses), named=named, mentions=mentions, meant=meant)
+    given = {"named": named, "mentions": mentions, "meant": meant}
+    given["shown"] = shown_cells(meant, num_names=3, num_tokens=4, each=1)
+    found = pointing(torch.randn(4, 8), to_cells(numbers, poses=poses), **given)
     said = pointing.place(named[:2])
     seen = (said[:1, 3:] - torch.tensor([[0.2, 0.1, 0.6]])).abs().mean()
     torch.testing.assert_close(found["seen_error"], seen.detach())

@@ -69,12 +69,12 @@ class Labeller:
             labels = self._table.read(record)
             if labels is None:
                 continue
-            shown, first = _by_token(labels, record), len(places)
+            shown, first, drawn = _by_token(labels, record), len(places), list(_drawn_points(record))
             cells += shown
             poses += [np.repeat(self._table.poses(record), [len(each) for each in shown], axis=0)]
-            marks += [_marks(record, num_tokens=sum(map(len, shown)))]
+            marks += [_marks(drawn, num_tokens=sum(map(len, shown)))]
             places += [start + place for place in _visual(row)]
-            for place, found in self._named(row, record, shown=np.concatenate(shown)):
+            for place, found in self._named(row, drawn, shown=np.concatenate(shown)):
                 meant.append(np.stack([np.full(len(found), len(mentions)), first * EACH**2 + found], axis=1))
                 mentions.append((start + place, first, len(places), len(labels)))
         if not cells:
@@ -86,13 +86,13 @@ class Labeller:
             batch |= {"mentions": torch.tensor(mentions), "meant": torch.from_numpy(np.concatenate(meant))}
         return batch
 
-    def _named(self, row: Encoded, record: dict[str, Any], *, shown: Array) -> Iterator[tuple[int, Array]]:
+    def _named(self, row: Encoded, drawn: Sequence[tuple[str, int]], *, shown: Array) -> Iterator[tuple[int, Array]]:
         """Where the question behind the pictures names something: last token, numbers of the cells that show it."""
         classes = shown[..., 0].ravel()
         for number in sorted(set(classes.tolist()) - {0}):
             for place in _ends(row, self._names[number]):
                 yield place, np.flatnonzero(classes == number)
-        for name, cell in _drawn_points(record):
+        for name, cell in drawn:
             for words in self._points.get(name, ()):
                 for place in _ends(row, words):
                     if not self._goes_on(row, place):
@@ -111,10 +111,10 @@ def _ends(row: Encoded, name: list[int]) -> Iterator[int]:
             yield end - 1
 
 
-def _marks(record: dict[str, Any], *, num_tokens: int) -> Array:
+def _marks(drawn: Sequence[tuple[str, int]], *, num_tokens: int) -> Array:
     """The number of what is drawn on each cell, (V,c*c) int64."""
     marks = np.zeros(num_tokens * EACH**2, dtype=np.int64)
-    for name, cell in _drawn_points(record):
+    for name, cell in drawn:
         marks[cell] = MARKS.index(name) if name in MARKS else 0
     return marks.reshape(num_tokens, -1)
 

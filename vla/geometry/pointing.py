@@ -43,6 +43,7 @@ class Pointing(nn.Module):
         named: torch.Tensor,
         mentions: torch.Tensor,
         meant: torch.Tensor,
+        shown: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """{"loss", and to log "hit", "place_error" and "seen_error"}.
 
@@ -56,6 +57,7 @@ class Pointing(nn.Module):
             mentions: (M,4) of each name: its place, the first and one past the last of its visual tokens, and in how
                 many pictures those are.
             meant: (P,2) a name's number and that of a cell which shows what it means, among the V * c * c.
+            shown: (M,V) the same counted by token, see `shown_cells`.
         """
         _, first, end, pictures = mentions.unbind(1)
         number = torch.arange(len(states), device=states.device)
@@ -63,7 +65,6 @@ class Pointing(nn.Module):
         width = self.names[0].weight.dtype
         scores = self.names(named.to(width)) @ self.tokens(states.to(width)).T / WIDTH**0.5
         scores = scores.float().masked_fill(~own, -torch.inf)
-        shown = shown_cells(meant, num_names=len(mentions), num_tokens=len(states), each=cells.classes.shape[1])
         target = shown / shown.sum(1, keepdim=True)
         entropy = -(target * scores.log_softmax(1).masked_fill(~own, 0.0)).sum(1)
         best = shown.gather(1, scores.argmax(1, keepdim=True)) > 0

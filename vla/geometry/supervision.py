@@ -120,13 +120,12 @@ class Supervision(nn.Module):
         losses = {name: lesson(words[places], cells) for name, lesson in self.lessons.items()}
         if mentions is None or meant is None:
             return losses
+        shown = shown_cells(meant, num_names=len(mentions), num_tokens=len(places), each=self.each**2)
         if self.pointing is not None:
-            named = words[mentions[:, 0]]
-            losses[POINTING] = self.pointing(words[places], cells, named=named, mentions=mentions, meant=meant)
+            names = {"named": words[mentions[:, 0]], "mentions": mentions, "meant": meant, "shown": shown}
+            losses[POINTING] = self.pointing(words[places], cells, **names)
         if self.gaze is not None:
             queries, keys = _turned(looks, prompts)
-            each = self.each**2
-            shown = shown_cells(meant, num_names=len(mentions), num_tokens=len(places), each=each)
             losses[GAZE] = self.gaze(queries, keys, places=places, mentions=mentions, shown=shown)
         return losses
 
