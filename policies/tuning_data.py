@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vst_vla.envs.qa.generate import MANIFEST
+from vst_vla.envs.qa.shards import MANIFEST
 from vst_vla.envs.suites import get_task
 
 _SECTION = re.compile(r"\(:(?:objects|fixtures)(.*?)\)", re.DOTALL)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from vst_vla.envs.qa.generate import make_qa
+from vst_vla.envs.qa.repeats import make_repeats
 from vst_vla.envs.qa.stage import EpisodeSource
 from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.policies.episode_states import expert_states
@@ -16,17 +17,23 @@ from vst_vla.vla.data.export import export_records
 
 PLAYERS: dict[str, EpisodeSource] = {"expert": expert_states}
 EXPORT_KEYS, PREVIEW_KEYS = ("export", "from", "out"), ("preview", "preview_items", "preview_mib", "out")
+REPEAT_KEYS = ("repeats", "seed", "out")
 
 
 def main(argv: list[str]) -> int:
     """Makes the dataset that the overrides describe, or exports or shows one, and says what came of it."""
     given = {override.split("=", 1)[0] for override in argv}
     config = compose("qa", argv)
-    form, source, folder = (config.pop(key) for key in ("export", "from", "preview"))
+    form, source, folder, repeats = (config.pop(key) for key in ("export", "from", "preview", "repeats"))
     shown = {"per_family": config.pop("preview_items"), "mib": config.pop("preview_mib")}
     if form is not None or source is not None:
         _only(EXPORT_KEYS, given, what="export=, which converts a dataset")
         return _export(form, source, config["out"], given)
+    if repeats is not None:
+        _only(REPEAT_KEYS, given, what="repeats=, which needs no scenes")
+        made = make_repeats(config["out"], num_items=repeats, seed=config["seed"])
+        print(f"{made['num_items']} exercises in {config['out']}")
+        return 0
     if folder is not None:
         _only(PREVIEW_KEYS, given, what="preview=, which shows a dataset")
         print(write_qa_preview(folder, out=config["out"] if "out" in given else None, **shown))

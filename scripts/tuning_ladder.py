@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 
 def question_stages(config: dict[str, Any]) -> Iterator[Stage]:
-    """All questions: of training, from each of its scenes, and of the tests."""
+    """All questions: of training, from each of its scenes or from none, and of the tests."""
     out, common = config["out"], {**config["pictures"], "seed": config["seed"]}
     for name, settings in config["questions"].items():
         for place, scenes in config["scenes"].items():
@@ -56,6 +56,8 @@ def question_stages(config: dict[str, Any]) -> Iterator[Stage]:
     for name, settings in config["tests"].items():
         chosen = {"out": f"{out}/tests/{name}", **common, **config["held_out"], **_asked(settings)}
         yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(chosen))
+    reading = {"repeats": config["repeats"], "seed": config["seed"], "out": f"{out}/repeats"}
+    yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(reading))
     rows = {"export": "vst_rl", "from": f"{out}/questions/verifiable", "out": config["grpo"]["data"]}
     yield Stage(name="questions", verb="qa", run=qa.main, arguments=overrides(rows))
 
@@ -67,7 +69,7 @@ def _asked(settings: dict[str, Any]) -> dict[str, Any]:
 
 def training_stages(config: dict[str, Any]) -> Iterator[Stage]:
     """Every stage of training from the checkpoint of the one before, and the tests after it."""
-    checkpoint = "tiny"
+    checkpoint = config["backbone"]
     for name, settings in [*config["train"].items(), ("grpo", config["grpo"])]:
         verb, run, length = ("grpo", grpo.main, "rl") if name == "grpo" else ("train", train.main, "recipe")
         given = {"backbone": {"name": checkpoint}, "out": f"{config['out']}/{name}", "seed": config["seed"]}

@@ -33,9 +33,9 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     trainings = [stage for stage in made if stage.verb in ("train", "grpo")]
     trained = [(s.name, next(a for a in s.arguments if a.startswith("backbone.name"))) for s in trainings]
     assert trained == [
-        ("sight", "backbone.name=tiny"),
-        ("dense", "backbone.name=O/sight/model"),
-        ("sft", "backbone.name=O/dense/model"),
+        ("sight", "backbone.name=tiny-reader"),
+        ("words", "backbone.name=O/sight/model"),
+        ("sft", "backbone.name=O/words/model"),
         ("cold_start", "backbone.name=O/sft/model"),
         ("grpo", "backbone.name=O/cold_start/model"),
     ]
@@ -76,13 +76,13 @@ def dataset(folder, *, suite, seed, families):
 
 @pytest.mark.slow
 def test_the_ladder_in_small(tmp_path):
-    config = compose(
-        "tuning_ladder", [f"out={tmp_path}", "steps.dense=1", "steps.grpo=1", "benchmark.max_new_tokens=4"]
-    )
+    config = compose("tuning_ladder", [f"out={tmp_path}", "steps.sft=1", "steps.grpo=1", "benchmark.max_new_tokens=4"])
     unlabelled = {f"recipe.{name}_weight": 0.0 for name in ("readout", "pointing", "gaze")}
-    config["train"] = {"dense": config["train"]["dense"] | unlabelled}
+    config["train"] = {
+        "sft": config["train"]["sft"] | unlabelled | {"data": {"spatial": f"{tmp_path}/questions/dense"}}
+    }
     for settings in config["tests"].values():
-        settings["after"] = ["dense", "grpo"]
+        settings["after"] = ["sft", "grpo"]
     config["grpo"]["rl"] = "tiny"
     dataset(tmp_path / "questions" / "dense", suite="libero_object", seed=20, families=["depth_order"])
     dataset(tmp_path / "questions" / "verifiable", suite="libero_object", seed=20, families=["reason_single"])
@@ -96,14 +96,14 @@ def test_the_ladder_in_small(tmp_path):
     json.dumps(record, allow_nan=False)
     depth, caption = record["families"]
     assert (depth["family"], depth["num_items"], caption["num_items"]) == ("depth_order", 4, 0)
-    assert list(depth["scores"]) == ["dense", "grpo"]
+    assert list(depth["scores"]) == ["sft", "grpo"]
     assert depth["guessing"] == 0.5  # two letters are on offer
-    assert (list(record["lifted"]), list(record["fallen"])) == (["dense", "grpo"], ["grpo"])
+    assert (list(record["lifted"]), list(record["fallen"])) == (["sft", "grpo"], ["grpo"])
     assert record["thinking"]["grpo"]["num_items"] == 4
     assert record["choices"]["thoughts"]["grpo"]["num_choices"] == 4
     assert "over_previous" in record["choices"]["answers"]["grpo"]
     assert any(key.startswith("rewards/") for key in record["curves"]["grpo"][0])
-    assert {record["stage_s"][name] > 0 for name in ("dense", "dense tests", "grpo", "grpo tests")} == {True}
+    assert {record["stage_s"][name] > 0 for name in ("sft", "sft tests", "grpo", "grpo tests")} == {True}
     assert record["apart"]["shared_scenes"] == record["apart"]["shared_objects"] == []
     assert "depth_order" in told(record)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}

@@ -14,6 +14,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen
 
 from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.hub import fetch_checkpoint
+from vst_vla.vla.looking_back import look_back
 from vst_vla.vla.packing import PACKED_ATTENTION, register_packed_attention
 from vst_vla.vla.presets import HUB_IDS, NAMES, PRESETS, preset_config
 from vst_vla.vla.tokenizer import make_tiny_processor
@@ -56,13 +57,13 @@ def load_backbone(
     """Loads a backbone.
 
     Args:
-        name_or_folder: `tiny` or `small` (random weights), a released checkpoint's name (`presets.HUB_IDS`), or a
-            folder in the released checkpoints' file format.
+        name_or_folder: one of `presets.PRESETS` (random weights), a released checkpoint's name (`presets.HUB_IDS`), or
+            a folder in the released checkpoints' file format.
         revision: hub commit or tag; ignored for random weights and folders.
         dtype: weight type, or "auto" for the checkpoint's own (float32 for random weights).
         attention: transformers' attention implementation; "sdpa" also batches the vision tower's small segments.
         seed: of random weights; the global generator is left as it was.
-        tiny_texts: what their tokenizer is trained on, the built-in corpus when None.
+        tiny_texts: what their tokenizer is trained on, the preset's own corpus when None.
 
     Raises:
         ValueError: unknown name, a folder that holds no Qwen2.5-VL checkpoint, or a hub that cannot be reached.
@@ -165,11 +166,13 @@ def use_attention(model: Qwen2_5_VLForConditionalGeneration, attention: str) -> 
 
 
 def _preset(name: str, *, attention: str, dtype: str | torch.dtype, seed: int, texts: Iterable[str] | None) -> Backbone:
-    processor = make_tiny_processor(texts)
+    preset = PRESETS[name]
+    processor = make_tiny_processor(preset.texts() if texts is None else texts, vocab_size=preset.vocab_size)
     config = preset_config(name, tokenizer=processor.tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(config)
+    look_back(model, layers=preset.looking_back)
     if dtype != "auto":
         model = model.to(dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype))
     use_attention(model, attention)

@@ -113,7 +113,7 @@ class DepthOrder:
         self, view: View, pair: Sequence[Seen], wish: str, colours: list[str], rng: np.random.Generator
     ) -> str:
         if colours:
-            phrases = [f"the {seen.category} ({c} point)" for seen, c in zip(pair, colours, strict=True)]
+            phrases = [f"the {c}-point {seen.category}" for seen, c in zip(pair, colours, strict=True)]
         elif self.short_prompt:
             phrases = [f"the {seen.category}" for seen in pair]
         else:

@@ -7,7 +7,6 @@ missing shards only.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,16 @@ from vst_vla.envs.qa.interview import Interview
 from vst_vla.envs.qa.launchers import LAUNCHERS
 from vst_vla.envs.qa.layout import layout_of
 from vst_vla.envs.qa.plan import QASettings, Shard, check_settings, choose_families, plan_shards
-from vst_vla.envs.qa.shards import count_kinds, count_replies, is_whole, shard_bytes, shard_path, write_shard
+from vst_vla.envs.qa.shards import (
+    MANIFEST,
+    claim,
+    count_kinds,
+    count_replies,
+    is_whole,
+    shard_bytes,
+    shard_path,
+    write_shard,
+)
 from vst_vla.envs.qa.stage import EpisodeSource, Stage
 from vst_vla.envs.qa.teacher import Teacher
 from vst_vla.envs.qa.teacher_endpoint import Endpoint
@@ -36,8 +44,6 @@ from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import NUM_EVAL_STATES, num_tasks
 from vst_vla.vla.contracts import SceneState, unknown_name
 from vst_vla.vla.files import write_json
-
-MANIFEST = "manifest.json"
 
 
 def make_qa(
@@ -99,7 +105,7 @@ def make_qa(
             given.
         bird_views: a further column with the bird's-eye view of every reasoning item.
         geometry: labels of what the cells of every picture show, films excepted (`qa.cells`).
-        points: every object that a question names has a coloured point, "the plate (red point)" (`qa.pointed`).
+        points: every object that a question names has a coloured point, "the red-point plate" (`qa.pointed`).
         invented_names: fraction of the scenes and clips whose objects have names that mean nothing (`qa.renamed`).
         varied_looks: fraction of the scenes and clips in another light, before another background (`qa.looks`).
         teacher: writes the thoughts of reasoning items; with one, equal settings no longer give equal bytes.
@@ -145,7 +151,7 @@ def make_qa(
     assets = assets or _common_assets(suites)
     settings = replace(settings, assets=assets.kind)
     folder = Path(out)
-    _claim(folder, settings)
+    claim(folder, settings=settings.to_dict())
     shards = plan_shards(settings)
     missing = [s for s in shards if not is_whole(shard_path(folder, number=s.number), rows=s.num_items)]
     given = assets if launcher == "local" else None
@@ -232,24 +238,6 @@ def _local_assets(suite: str, *, kind: str) -> Assets:
             "the same"
         )
     return assets
-
-
-def _claim(folder: Path, settings: QASettings) -> None:
-    """Makes the folder ours. Raises ValueError when it holds a dataset of other settings."""
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest, ours = folder / MANIFEST, settings.to_dict()
-    if manifest.is_file():
-        theirs = json.loads(manifest.read_text())["settings"]
-        for name, value in ours.items():
-            if theirs.get(name) != value:
-                raise ValueError(
-                    f"'{folder}' holds questions made with {name}={theirs.get(name)}, not {value}: "
-                    "give another folder, or the same settings to go on"
-                )
-    elif any(folder.glob("part-*.parquet")):
-        raise ValueError(f"'{folder}' holds parquet files but no {MANIFEST}: give an empty folder")
-    else:
-        write_json(manifest, {"complete": False, "settings": ours})
 
 
 def _finish(folder: Path, settings: QASettings, shards: list[Shard]) -> dict[str, Any]:

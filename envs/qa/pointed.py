@@ -1,7 +1,9 @@
-"""Coloured points on the objects that a question names: "the plate (red point)".
+"""Coloured points on the objects that a question names: "the red-point plate".
 
 A name alone asks a network for what it has been taught to call by it. With the point, a question can be answered about
-objects that nobody ever named to it; held-out sets with new kinds of objects want that. Answers stay as they are.
+objects that nobody ever named to it; held-out sets with new kinds of objects want that. The point comes before the name
+and at every mention: who reads from left to right knows at the name what is meant, also in a list of options. Answers
+stay as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from vst_vla.envs.qa.base import VIDEO, Mark, QAItem
 from vst_vla.envs.qa.marks import COLOURS, covers, draw_marks
 from vst_vla.envs.qa.view import Seen, View, views_of
 from vst_vla.vla.contracts import Array, SceneState
+
+FIRST_FRAME = "Points are in the first frame."
 
 
 def pointed(item: QAItem, *, scene: SceneState, rng: np.random.Generator) -> QAItem:
@@ -35,13 +39,15 @@ def pointed(item: QAItem, *, scene: SceneState, rng: np.random.Generator) -> QAI
     colours = [str(colour) for colour in rng.permutation(sorted(COLOURS))]
     marks: list[Mark] = []
     question = item.question
-    for category, name in _named(item, views[0]).items():
+    for category, mention in _named(item, views[0]).items():
         mark = _mark(category, views, marks, colours, rng) if len(marks) < len(colours) else None
         if mark is not None:
             marks.append(mark)
-            where = f"{mark.name} point in the first frame" if item.kind == VIDEO else f"{mark.name} point"
-            question = name.sub(rf"\g<0> ({where})", question, count=1)
-    return replace(item, question=question, marks=tuple(marks), images=_drawn(item, marks)) if marks else item
+            question = mention.sub(rf"\g<1>{mark.name}-point {category}", question)
+    if not marks:
+        return item
+    question = f"{FIRST_FRAME} {question}" if item.kind == VIDEO else question
+    return replace(item, question=question, marks=tuple(marks), images=_drawn(item, marks))
 
 
 def _views(item: QAItem, scene: SceneState) -> list[View]:
@@ -52,17 +58,16 @@ def _views(item: QAItem, scene: SceneState) -> list[View]:
 
 
 def _named(item: QAItem, view: View) -> dict[str, re.Pattern[str]]:
-    """The categories that the question names, in the order in which it first does, with what finds their names."""
+    """The categories that the question names, in the order in which it first does, with what finds every mention."""
     categories = set(view.scene.categories)
-    names = {category: _name(category, categories) for category in categories}
-    found = {category: match.start() for category in categories if (match := names[category].search(item.question))}
-    return {category: names[category] for category in sorted(found, key=lambda category: found[category])}
+    found = {c: match.start() for c in categories if (match := _name("the ", c, categories).search(item.question))}
+    return {c: _name("the |then |[A-F]\\.? ", c, categories) for c in sorted(found, key=lambda c: found[c])}
 
 
-def _name(category: str, categories: Collection[str]) -> re.Pattern[str]:
-    """Finds "the CATEGORY", but not as the beginning of a longer one's name."""
+def _name(before: str, category: str, categories: Collection[str]) -> re.Pattern[str]:
+    """Finds the category behind some words, but not as the beginning of a longer one's name."""
     longer = [re.escape(other[len(category) :]) for other in sorted(categories) if other.startswith(f"{category} ")]
-    return re.compile(rf"\bthe {re.escape(category)}\b" + (f"(?!{'|'.join(longer)})" if longer else ""))
+    return re.compile(rf"\b({before}){re.escape(category)}\b" + (f"(?!{'|'.join(longer)})" if longer else ""))
 
 
 def _mark(

@@ -14,8 +14,8 @@ import numpy as np
 
 from vst_vla.envs.qa.base import QAItem
 from vst_vla.vla.contracts import SceneState
+from vst_vla.vla.corpus import CONSONANTS, VOWELS
 
-CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 SYLLABLES = (2, 3)
 """Of an invented name, fewest and most."""
 
@@ -24,9 +24,9 @@ def invent_names(scene: SceneState, *, rng: np.random.Generator) -> dict[str, st
     """A name of its own for every category of the scene."""
     names: dict[str, str] = {}
     for category in dict.fromkeys(scene.categories):
-        name = _word(rng)
+        name = invent_name(rng)
         while name in names.values():
-            name = _word(rng)
+            name = invent_name(rng)
         names[category] = name
     return names
 
@@ -41,6 +41,7 @@ def renamed(item: QAItem, *, names: dict[str, str]) -> QAItem:
     return replace(item, question=told(item.question), answer=told(item.answer), words=told(item.words))
 
 
-def _word(rng: np.random.Generator) -> str:
-    syllables = int(rng.integers(SYLLABLES[0], SYLLABLES[1] + 1))
-    return "".join(str(rng.choice(list(letters))) for _ in range(syllables) for letters in (CONSONANTS, VOWELS))
+def invent_name(rng: np.random.Generator, *, syllables: tuple[int, int] = SYLLABLES) -> str:
+    """A word of so many syllables, fewest and most."""
+    count = int(rng.integers(syllables[0], syllables[1] + 1))
+    return "".join(str(rng.choice(list(letters))) for _ in range(count) for letters in (CONSONANTS, VOWELS))

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vst_vla.vla.files import replacing_file
+from vst_vla.vla.files import replacing_file, write_json
 
 SCHEMA = pa.schema(
     [
@@ -27,11 +27,34 @@ SCHEMA = pa.schema(
 """VST's record format. `vla/data/records.py` reads it; the two files state the format each for itself, and a test
 holds them equal."""
 
+MANIFEST = "manifest.json"
 TEACHER_KEY = b"vst_vla.teacher"
 BIRD_VIEW = pa.field("bird_view", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 """A column beside VST's: the bird's-eye view of a reasoning item, which no training reads; null for other items."""
 
 Counts = dict[str, dict[str, int]]
+
+
+def claim(folder: Path, *, settings: Mapping[str, Any]) -> None:
+    """Makes the folder that of a dataset with these settings, unfinished until its manifest says otherwise.
+
+    Raises:
+        ValueError: it holds a dataset of other settings, or parquet files of something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        theirs = json.loads(manifest.read_text())["settings"]
+        for name, value in settings.items():
+            if theirs.get(name) != value:
+                raise ValueError(
+                    f"'{folder}' holds questions made with {name}={theirs.get(name)}, not {value}: "
+                    "give another folder, or the same settings to go on"
+                )
+    elif any(folder.glob("part-*.parquet")):
+        raise ValueError(f"'{folder}' holds parquet files but no {MANIFEST}: give an empty folder")
+    else:
+        write_json(manifest, {"complete": False, "settings": dict(settings)})
 
 
 def shard_path(folder: Path, *, number: int) -> Path:

@@ -20,7 +20,7 @@ from vst_vla.vla.data.labeller import COLOURS as TAUGHT
 
 pytestmark = pytest.mark.sim
 SHOT = Shot(cameras=("agentview",), extra_views=2, image_size=128, mirror=True, init_states=tuple(range(20, 50)))
-POINT = re.compile(r" \((\w+) point\)")
+POINT = re.compile(r"(\w+)-point ")
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +31,20 @@ def scene():
 
 
 @pytest.mark.parametrize("family", ["detection", "distance", "mi_object_relation"])
-def test_a_point_lies_on_the_object_behind_whose_name_its_colour_stands(scene, family):
+def test_a_point_lies_on_the_object_before_whose_names_its_colour_stands(scene, family):
     found = 0
     for item in make_family(family, short_prompt=True)(scene, count=8, rng=np.random.default_rng(0)):
         made = pointed(item, scene=scene, rng=np.random.default_rng(1))
         assert POINT.sub("", made.question) == item.question, "nothing else is changed"
         assert (made.answer, made.about, made.contest) == (item.answer, item.about, item.contest)
         cameras = item.about.get("cameras") or [item.about["camera"]]
-        before = {match[1]: made.question[: match.start()] for match in POINT.finditer(made.question)}
-        assert sorted(before) == sorted(mark.name for mark in made.marks)
+        behind = [(match[1], made.question[match.end() :]) for match in POINT.finditer(made.question)]
+        assert {colour for colour, _ in behind} == {mark.name for mark in made.marks}
         for mark in made.marks:
             view = scene.cameras.index(cameras[mark.image])
             owner = scene.instances[view][mark.row, mark.column] - 1
-            assert before[mark.name].endswith(f"the {scene.categories[owner]}")
+            named = [rest for colour, rest in behind if colour == mark.name]
+            assert all(rest.startswith(scene.categories[owner]) for rest in named)
             drawn = made.images[mark.image][mark.row, mark.column]
             np.testing.assert_array_equal(drawn, COLOURS[mark.name])
             found += 1
@@ -59,12 +60,24 @@ def test_films_are_pointed_at_in_their_first_frame_and_what_has_points_is_left_a
     name = next(name for name in scene.categories if scene.categories.count(name) == 1 and "basket" in name)
     film = question(scene, f"Where is the {name}?", kind=VIDEO, images=(scene.images[0], scene.images[0]))
     made = pointed(film, scene=scene, rng=np.random.default_rng(0))
-    assert re.fullmatch(rf"Where is the {name} \(\w+ point in the first frame\)\?", made.question)
+    assert re.fullmatch(rf"Points are in the first frame\. Where is the \w+-point {name}\?", made.question)
     assert (made.images[0] != film.images[0]).any()
     assert made.images[1] is film.images[1]
     assert pointed(made, scene=scene, rng=np.random.default_rng(0)) is made
     unnamed = question(scene, "How many objects are there?")
     assert pointed(unnamed, scene=scene, rng=np.random.default_rng(0)) is unnamed
+
+
+def test_every_mention_has_its_point_also_among_options_but_a_longer_name_is_another(scene):
+    basket = next(name for name in scene.categories if scene.categories.count(name) == 1 and "basket" in name)
+    text = f"Which is it, the {basket} or the {basket} lid? A {basket}, B lid then {basket}, C. {basket}, D a {basket}."
+    made = pointed(question(scene, text), scene=scene, rng=np.random.default_rng(0))
+    colour = made.marks[0].name
+    assert len(made.marks) == 1
+    assert made.question.count(f"{colour}-point {basket}") == made.question.count(basket) - 1
+    assert made.question.endswith(
+        f"A {colour}-point {basket}, B lid then {colour}-point {basket}, C. {colour}-point {basket}, D a {basket}."
+    )
 
 
 def test_training_knows_the_colours_by_the_same_names():

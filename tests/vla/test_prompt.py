@@ -5,8 +5,9 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from vst_vla.vla import prompt
+from vst_vla.vla.corpus import default_texts
 from vst_vla.vla.prompt import encode, record_messages, render, robot_messages, split_reply
-from vst_vla.vla.tokenizer import SPECIAL_TOKENS, default_texts, make_tiny_processor
+from vst_vla.vla.tokenizer import SPECIAL_TOKENS, make_tiny_processor
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 

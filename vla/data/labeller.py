@@ -39,7 +39,7 @@ class Labeller:
         self._table, self._tokenizer = table, tokenizer
         self._names = [tokenizer.encode(f" {name}", add_special_tokens=False) for name in table.classes]
         self._points = {
-            name: [tokenizer.encode(f"{before}{name} point", add_special_tokens=False) for before in "( "]
+            name: [tokenizer.encode(f" {name}{dash}point", add_special_tokens=False) for dash in " -"]
             for name in COLOURS
         }
         self._points[CIRCLE] = [tokenizer.encode(" circled point", add_special_tokens=False)]
