@@ -21,10 +21,12 @@ from vst_vla.scripts.exit_status import exit_status
 from vst_vla.scripts.stages import Progress, Stage, overrides, run_stages
 from vst_vla.vla.benchmarks import make_benchmark
 from vst_vla.vla.benchmarks.base import Scored
+from vst_vla.vla.contracts import unknown_name
 from vst_vla.vla.files import write_json
 from vst_vla.vla.train.curve import training_curve
 
 ANSWERS, THOUGHTS = "answers", "thoughts"
+GRPO = "grpo"
 PLACES = "places"  # of one set of questions: only some of the scenes
 OURS = ("thinking", "after", PLACES)  # of a set's settings; the rest is vst-vla qa's
 
@@ -70,13 +72,22 @@ def _asked(settings: dict[str, Any]) -> dict[str, Any]:
 def training_stages(config: dict[str, Any]) -> Iterator[Stage]:
     """Every stage of training from the checkpoint of the one before, and the tests after it."""
     checkpoint = config["backbone"]
-    for name, settings in [*config["train"].items(), ("grpo", config["grpo"])]:
-        verb, run, length = ("grpo", grpo.main, "rl") if name == "grpo" else ("train", train.main, "recipe")
+    for name in trainings(config):
+        settings = config["grpo"] if name == GRPO else config["train"][name]
+        verb, run, length = (GRPO, grpo.main, "rl") if name == GRPO else ("train", train.main, "recipe")
         given = {"backbone": {"name": checkpoint}, "out": f"{config['out']}/{name}", "seed": config["seed"]}
         arguments = overrides(settings | given)
         yield Stage(name=name, verb=verb, run=run, arguments=[*arguments, f"{length}.steps={config['steps'][name]}"])
         checkpoint = f"{config['out']}/{name}/model"
         yield from test_stages(config, name, checkpoint=checkpoint)
+
+
+def trainings(config: dict[str, Any]) -> list[str]:
+    """The stages of training, to the last one that is wanted. Raises ValueError for one that there is not."""
+    names = [*config["train"], GRPO]
+    if config["last"] not in names:
+        raise unknown_name("stage", str(config["last"]), names)
+    return names[: names.index(config["last"]) + 1]
 
 
 def test_stages(config: dict[str, Any], name: str, *, checkpoint: str) -> Iterator[Stage]:
@@ -97,7 +108,7 @@ def make_record(config: dict[str, Any], progress: Progress, *, command: str) -> 
     """What the stages came to, out of what they have left in OUT."""
     out = Path(config["out"])
     judge = make_benchmark({"name": "held_out", **config["benchmark"]["benchmark"]})
-    trained = [*config["train"], "grpo"]
+    trained = trainings(config)
     answers: dict[str, dict[str, list[Scored]]] = {
         test: {
             stage: run_benchmark(

@@ -45,6 +45,13 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     assert len(asked) == 2 * sum(len(settings["after"]) for settings in config["tests"].values()) == 14
 
 
+def test_it_may_end_earlier():
+    asked = list(training_stages(compose("tuning_ladder", ["out=O", "last=sft"])))
+    assert [stage.name for stage in asked] == ["sight", "words", "sft", "sft tests"]
+    with pytest.raises(ValueError, match=r"unknown stage 'sfd'.*sft"):
+        list(training_stages(compose("tuning_ladder", ["last=sfd"])))
+
+
 def dataset(folder, *, suite, seed, families):
     """Which of two pictures is dark, asked four times for each family, under what `vst-vla qa` says of its sets."""
     rows = []
@@ -106,6 +113,8 @@ def test_the_ladder_in_small(tmp_path):
     assert {record["stage_s"][name] > 0 for name in ("sft", "sft tests", "grpo", "grpo tests")} == {True}
     assert record["apart"]["shared_scenes"] == record["apart"]["shared_objects"] == []
     assert "depth_order" in told(record)
+    sooner = make_record(config | {"last": "sft"}, progress, command="the command")
+    assert list(sooner["steps"]) == list(sooner["lifted"]) == list(sooner["thinking"]) == ["sft"]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
     trainings = [stage for stage in stages if stage.verb != "benchmark"]
     assert run_stages(trainings, progress=progress) == 0, "what is finished is left as it is"

@@ -10,6 +10,12 @@ from vst_vla.vla.prompt import ROBOT_QUESTION, SYSTEM_PROMPT, THINKING_PROMPT
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 """Of names that mean nothing, a consonant and a vowel by turns."""
+BORROWED = (
+    "akita black white red round flat wooden glazed porcelain metal small large top rim bowl plate stove ramekin "
+    "cookie box jar tin spoon fork knife sponge lid handle can carton cup glass lamp clock ball towel brush table "
+    "bottle rack pot pan"
+)
+"""Words for names that mean nothing in a question because they belong to other things, none of them trained on."""
 OFTEN = 100
 """So often the syllables come: more often than pairs of letters across them, which would be merged first."""
 

@@ -154,7 +154,7 @@ def test_depth_answers_agree_with_the_raw_depth(scenes):
             assert far_first == sorted(values, key=values.get, reverse=True)
             assert all(values[a] - values[b] >= 0.05 for a, b in itertools.pairwise(far_first))
             continue
-        named = [n for n in set(scene.categories) if re.search(rf"the {n}( \(| \{{)", item.question)]
+        named = [n for n in set(scene.categories) if re.search(rf"the {n} \{{|-point {n}\b", item.question)]
         assert len(named) == 2
         middle = {n: np.median(depth[instances == scene.categories.index(n) + 1]) for n in named}
         near, far = sorted(named, key=middle.get)
@@ -185,8 +185,8 @@ def test_points_are_drawn_on_their_objects(scenes):
         if item.about["form"] == "points":
             camera = camera_of(scene, item)
             for colour, row, column, _ in item.marks:
-                name = re.search(rf"the ([a-z ]+) \({colour} point\)", item.question)[1].split("the ")[-1]
-                assert scene.categories[scene.instances[camera, row, column] - 1] == name
+                name = scene.categories[scene.instances[camera, row, column] - 1]
+                assert re.search(rf"the {colour}-point {name}\b", item.question)
                 assert tuple(item.images[0][row, column]) != tuple(scene.images[camera, row, column])
 
 
@@ -196,7 +196,8 @@ def test_answers_are_balanced(scenes):
         if item.about["form"] == "letters":
             letters[item.answer[0]] += 1
         else:
-            places = {n: item.question.find(f"the {n} ") for n in scene.categories if f"the {n} " in item.question}
+            question = re.sub(r"\w+-point ", "", item.question)
+            places = {n: found.start() for n in scene.categories if (found := re.search(rf"the {n}\b", question))}
             first.append(min(places, key=places.get) == item.answer)
     assert 0.4 < np.mean(first) < 0.6
     assert min(letters[x] for x in "ABC") > 0.15 * letters.total()

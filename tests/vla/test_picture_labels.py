@@ -135,11 +135,11 @@ def test_coloured_points_mean_the_cell_that_they_are_drawn_on(
     for entry in record["meta_info"]:
         entry |= {"width": 112, "height": 112}
     record["meta_info"][0]["marks"] = [["magenta", 90, 10, 0], ["yellow", 5, 100, 1], ["A", 5, 5, 1]]
-    record["conversations"][0]["value"] += " And the box (magenta point), the yellow point?"
+    record["conversations"][0]["value"] += " And the magenta-point box, the yellow point?"
     batch = Collator(network.processor, labels=table).questions([record])
     ids, mentions = batch["input_ids"][0], batch["mentions"].tolist()
     words = [network.processor.tokenizer.decode(ids[place - 9 : place + 1]) for place, *_ in mentions[-2:]]
-    assert [" ".join(text.replace("(", " ").split()[-2:]) for text in words] == ["magenta point", "yellow point"]
+    assert [" ".join(text.replace("-", " ").split()[-2:]) for text in words] == ["magenta point", "yellow point"]
     pairs = [pair for pair in batch["meant"].tolist() if pair[0] >= len(mentions) - 2]
     assert pairs == [[len(mentions) - 2, 2 * 4 + 2], [len(mentions) - 1, (4 + 1) * 4 + 1]]
 
