@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("vla", "envs", "policies", "scripts", "configs")
 MAY_IMPORT = {
     "vla": {"vla"},
-    "envs": {"envs", "vla.contracts", "vla.files"},
+    "envs": {"envs", "vla.contracts", "vla.files", "vla.words"},
     "policies": {"policies", "envs", "vla"},
     "scripts": {"scripts", "policies", "envs", "vla", "configs"},
 }

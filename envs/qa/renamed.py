@@ -15,7 +15,7 @@ import numpy as np
 
 from vst_vla.envs.qa.base import QAItem
 from vst_vla.vla.contracts import SceneState
-from vst_vla.vla.corpus import BORROWED, CONSONANTS, VOWELS
+from vst_vla.vla.words import BORROWED, CONSONANTS, VOWELS
 
 SYLLABLES = (2, 3)
 """Of an invented name, fewest and most."""

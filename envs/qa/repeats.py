@@ -18,8 +18,8 @@ import numpy as np
 from vst_vla.envs.qa.choices import LETTERS
 from vst_vla.envs.qa.renamed import invent_name
 from vst_vla.envs.qa.shards import MANIFEST, claim, shard_bytes, shard_path, write_shard
-from vst_vla.vla.corpus import OBJECTS
 from vst_vla.vla.files import write_json
+from vst_vla.vla.words import OBJECTS
 
 FAMILY = "repeat"
 ITEMS_PER_FILE = 4096

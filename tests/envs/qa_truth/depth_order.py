@@ -37,7 +37,7 @@ def check(case: Case) -> None:
 def rectangle(case, moment, thing):
     """Asserts the point or the two-dimensional box that comes with a name."""
     if case.item.marks:
-        colour = re.search(rf"{thing.category} \(({'|'.join(COLOURS)}) point\)", case.question)[1]
+        colour = re.search(rf"({'|'.join(COLOURS)})-point {thing.category}\b", case.question)[1]
         case.point(next(m for m in case.item.marks if m.name == colour), thing, moment=moment, camera=case.camera)
         return
     told = json.loads(re.search(rf'{thing.category} {{"bbox_2d": (\[.*?\])}}', case.question)[1])
