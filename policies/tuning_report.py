@@ -90,8 +90,8 @@ def choice_rows(answers: Answers) -> dict[str, dict[str, Any]]:
 
 
 def _require_same(answers: Answers) -> None:
-    (first, items), *others = ((stage, [e.item.id for e in scored]) for stage, scored in answers.items())
-    for stage, ids in others:
+    asked = [(stage, [entry.item.id for entry in scored]) for stage, scored in answers.items()]
+    for (first, items), (stage, ids) in pairwise(asked):
         if ids != items:
             raise ValueError(f"stages '{first}' and '{stage}' were asked different questions: remove their replies")
 

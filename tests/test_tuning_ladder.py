@@ -113,8 +113,10 @@ def test_the_ladder_in_small(tmp_path):
     assert {record["stage_s"][name] > 0 for name in ("sft", "sft tests", "grpo", "grpo tests")} == {True}
     assert record["apart"]["shared_scenes"] == record["apart"]["shared_objects"] == []
     assert "depth_order" in told(record)
+    config["tests"]["thoughts"]["after"] = config["tests"]["choices"]["after"] = ["grpo"]
     sooner = make_record(config | {"last": "sft"}, progress, command="the command")
-    assert list(sooner["steps"]) == list(sooner["lifted"]) == list(sooner["thinking"]) == ["sft"]
+    assert list(sooner["steps"]) == list(sooner["lifted"]) == ["sft"]
+    assert (sooner["thinking"], sooner["choices"]["choices"]) == ({}, {})
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
     trainings = [stage for stage in stages if stage.verb != "benchmark"]
     assert run_stages(trainings, progress=progress) == 0, "what is finished is left as it is"
