@@ -154,7 +154,7 @@ def told(record: dict[str, Any]) -> str:
         lines.append(f"{stage}: {form['well_formed']['share']:.1%} of {form['num_items']} thoughts well formed")
     for test, rows in record["choices"].items():
         rights = ", ".join(f"{stage} {row['right']['share']:.1%}" for stage, row in rows.items() if row["right"])
-        lines.append(f"letters right in {test}: {rights}")
+        lines += [f"letters right in {test}: {rights}"] if rights else []
     return "\n".join(lines)
 
 
