@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import rotate_half
 
 OFFSETS = (1, 2, 3)
 """Tokens back, of the heads of a group in turn."""
@@ -35,7 +36,7 @@ def look_back(model: Qwen2_5_VLForConditionalGeneration, *, layers: int = 1) -> 
     config = text.config
     width = config.hidden_size // config.num_attention_heads
     group = config.num_attention_heads // config.num_key_value_heads
-    speeds = text.rotary_emb.inv_freq.clone()
+    speeds = text.rotary_emb.inv_freq
     key = torch.zeros(width)
     key[:FREQUENCIES] = key[width // 2 : width // 2 + FREQUENCIES] = STRENGTH
     for layer in text.layers[:layers]:
@@ -48,8 +49,7 @@ def look_back(model: Qwen2_5_VLForConditionalGeneration, *, layers: int = 1) -> 
 def _turned(key: torch.Tensor, *, speeds: torch.Tensor, by: int) -> torch.Tensor:
     """(width,) as the rotary embedding turns it at position `by`."""
     angles = (speeds * by).repeat(2)
-    half = key.shape[0] // 2
-    return key * angles.cos() + torch.cat([-key[half:], key[:half]]) * angles.sin()
+    return key * angles.cos() + rotate_half(key) * angles.sin()
 
 
 def _fill(projection: nn.Linear, bias: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ BORROWED = (
     "cookie box jar tin spoon fork knife sponge lid handle can carton cup glass lamp clock ball towel brush table "
     "bottle rack pot pan"
 )
-"""Words for names that mean nothing in a question because they belong to other things, none of them trained on."""
+"""Words for names that mean nothing in a question because they belong to other things."""
 
 OBJECTS = (
     "alphabet soup",

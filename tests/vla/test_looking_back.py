@@ -34,8 +34,9 @@ def test_only_biases_differ_from_weights_at_random():
     assert biases == {f"{attention}.q_proj.bias", f"{attention}.k_proj.bias"}
 
 
-@pytest.mark.parametrize("text", ["red-point kafebo", "magenta-point butter", "farther counterclockwise zunasu"])
-def test_colours_directions_and_syllables_are_one_token_each(text):
+@pytest.mark.parametrize(
+    ("text", "count"), [("red-point kafebo", 5), ("magenta-point butter", 3), ("farther counterclockwise zunasu", 5)]
+)
+def test_colours_directions_and_syllables_are_one_token_each(text, count):
     tokenizer = load_backbone("tiny-reader").processor.tokenizer
-    words = {"red-point kafebo": 5, "magenta-point butter": 3, "farther counterclockwise zunasu": 5}
-    assert len(tokenizer.tokenize(f" {text}")) == words[text]
+    assert len(tokenizer.tokenize(f" {text}")) == count
