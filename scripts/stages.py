@@ -24,16 +24,23 @@ class Stage:
 
 
 class Progress:
-    """Seconds by stage and the highest memory so far, kept in a file, so that an interrupted recipe counts them too."""
+    """Seconds by stage and the highest memory so far, kept in a file, so that an interrupted recipe counts them too.
+
+    Processes that share the stages of a recipe share the file: each adds to what it holds at that moment.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        before = json.loads(path.read_text()) if path.is_file() else {}
+        self._read()
+
+    def _read(self) -> None:
+        before = json.loads(self._path.read_text()) if self._path.is_file() else {}
         self.seconds: dict[str, float] = before.get("seconds", {})
         self.peak_gib: float = before.get("peak_gib", 0.0)
 
     def add(self, stage: str, *, seconds: float, peak_gib: float) -> None:
         """Counts `seconds` more for `stage`; repeating a finished stage takes next to nothing."""
+        self._read()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
         self.peak_gib = max(self.peak_gib, peak_gib)
         write_json(self._path, {"seconds": self.seconds, "peak_gib": self.peak_gib})

@@ -59,3 +59,12 @@ def test_a_table_in_small(tmp_path):
     assert None not in hashes
     assert "0/1 (0% to 79%)" in told(record)
     assert Path(config["record"]).name == "table.json"
+
+
+def test_processes_that_share_a_recipe_add_to_one_file(tmp_path):
+    one, other = (Progress(tmp_path / "progress.json") for _ in range(2))
+    one.add("flow", seconds=3.0, peak_gib=2.0)
+    other.add("fast", seconds=5.0, peak_gib=1.0)
+    one.add("flow", seconds=0.5, peak_gib=0.5)
+    assert Progress(tmp_path / "progress.json").seconds == one.seconds == {"flow": 3.5, "fast": 5.0}
+    assert one.peak_gib == 2.0

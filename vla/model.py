@@ -15,6 +15,7 @@ A batch, right padded, is all robot rows or all conversations; packed, it is one
     state                   (B,S)    normalised; when the policy has a state
     actions, action_is_pad  (B,C,A), (B,C)    normalised; for the loss
     cells                   (B,k,n,n,5)       what the k pictures of a row show, where `supervision` is to teach it
+    named                   (M,2)    names in the instructions, likewise: place among the B*L tokens, class
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from vst_vla.vla.backbone import Backbone, add_words, load_backbone
 from vst_vla.vla.blocks import SELECTIVE, checkpointing_arguments
 from vst_vla.vla.checkpoint import HEAD_FILE, SPEC_FILE, STATS_FILE, released_weights, replacing
 from vst_vla.vla.geometry.cells import by_token, to_cells
+from vst_vla.vla.geometry.pointing import named_cells
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.heads import ActionHead, Sizes, for_acting, make_head
 from vst_vla.vla.heads.base import token_loss
@@ -127,7 +129,10 @@ class VLAModel(nn.Module):
             if self.supervision is not None:
                 places = (batch["input_ids"] == self.config.image_token_id).flatten().nonzero()[:, 0]
                 cells = by_token(batch["cells"], each=self.supervision.each)
-                losses |= self.supervision(heard, prompts=prompts, places=places, cells=cells)
+                given: dict[str, Any] = {"prompts": prompts, "places": places, "cells": cells}
+                if "named" in batch:
+                    given |= named_cells(batch["named"], cells.classes, shape=batch["input_ids"].shape)
+                losses |= self.supervision(heard, **given)
         return losses
 
     @torch.no_grad()

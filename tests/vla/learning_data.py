@@ -46,7 +46,9 @@ def write_robot_data(
 COLOURS = np.array([[60, 60, 60], [230, 40, 40], [40, 230, 40], [40, 40, 230]], dtype=np.uint8)
 
 
-def write_labelled_data(folder: Path, *, classes: tuple[str, ...] = CLASSES, length: int = 8) -> Path:
+def write_labelled_data(
+    folder: Path, *, classes: tuple[str, ...] = CLASSES, length: int = 8, task: str = "sort the squares"
+) -> Path:
     """An episode of coloured squares on grey, with labels: a class for each colour, places that follow the cells."""
     rng = np.random.default_rng(2)
     views = {key: [_squares(rng, len(classes)) for _ in range(length)] for key in IMAGE_KEYS}
@@ -56,7 +58,7 @@ def write_labelled_data(folder: Path, *, classes: tuple[str, ...] = CLASSES, len
         STATE_KEY: rng.normal(size=(length, 8)).astype(np.float32),
         ACTION_KEY: rng.uniform(-1, 1, (length, 7)).astype(np.float32),
     }
-    episode = Episode(task="sort the squares", vectors=vectors, images=images, labels=labels)
+    episode = Episode(task=task, vectors=vectors, images=images, labels=labels)
     extra = {"vst_vla.json": {"geometry": {"classes": classes}}}
     write_dataset(folder, [episode], fps=20, robot_type="panda", names=NAMES, extra=extra)
     return folder

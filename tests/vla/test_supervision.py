@@ -201,9 +201,6 @@ def test_what_cannot_be_taught_is_refused(
     (unnamed / "meta" / "info.json").write_text(json.dumps(info))
     with pytest.raises(ValueError, match=r"geometry.image is int16 \(32, 32, 3\), expected int16 \(rows, columns, 5\)"):
         RobotDataset(unnamed, chunk=4, geometry=True)
-    pointing = learning_data.small_recipe(pointing_weight=1.0)
-    with pytest.raises(ValueError, match=r"pointing_weight is 1.0, but demonstrations hold no questions"):
-        train(tmp_path / "c", recipe=pointing, head=PARALLEL, robot=labelled_folder)
     with pytest.raises(ValueError, match=r"recipe.readout_weight is -1, expected 0 or more"):
         learning_data.small_recipe(readout_weight=-1)
     with pytest.raises(ValueError, match=r"recipe.geometry_depth is 1.5, expected 0 to 1: try 0.75"):

@@ -18,6 +18,7 @@ from transformers import Qwen2_5_VLProcessor
 
 from vst_vla.vla.contracts import ACTION_IS_PAD_KEY, ACTION_KEY, STATE_KEY, TASK_KEY, Array, geometry_key
 from vst_vla.vla.data.labeller import Labeller
+from vst_vla.vla.data.names import ClassNames
 from vst_vla.vla.data.picture_labels import LabelTable
 from vst_vla.vla.prompt import IGNORED, Encoded, encode, record_messages, robot_messages
 
@@ -34,6 +35,7 @@ class Collator:
         max_tokens: longest row; a longer question is an error naming it.
         reply_balance: 0 to 1; each of the n targets of a conversation counts n^-reply_balance in the loss.
         labels: of what pictures of conversations show; None leaves it out.
+        classes: that labels of the robot's pictures number, to be found by name in instructions; none leaves it out.
 
     Attributes:
         merge: patches of a visual token.
@@ -48,6 +50,7 @@ class Collator:
         max_tokens: int = 4096,
         reply_balance: float = 0.0,
         labels: LabelTable | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.processor = processor
         self.image_keys = tuple(image_keys)
@@ -55,11 +58,15 @@ class Collator:
         self.max_tokens = max_tokens
         self.reply_balance = reply_balance
         self._labeller = Labeller(labels, tokenizer=processor.tokenizer) if labels is not None else None
+        self._names = ClassNames(classes, tokenizer=processor.tokenizer) if classes else None
         self.merge = int(processor.image_processor.merge_size) ** 2
         self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
 
     def robot(self, samples: Sequence[dict[str, Any]]) -> Batch:
-        """Transformed robot samples -> batch: slot_mask, state (B,S), cells, actions (B,C,A), action_is_pad (B,C)."""
+        """Transformed robot samples -> batch: slot_mask, state (B,S), cells, actions (B,C,A), action_is_pad (B,C).
+
+        With classes, also `named` (M,2), see `ClassNames.in_rows`.
+        """
         pictures = [sample[key] for sample in samples for key in self.image_keys]
         batch, counts = self._pictures(pictures)
         per_row = np.reshape(counts, (len(samples), -1))
@@ -78,7 +85,10 @@ class Collator:
         """The part of a robot batch that is text, (B,L), for B tasks whose pictures have so many visual tokens each."""
         rows = [self._robot_prompt(task, tuple(count)) for task, count in zip(tasks, counts, strict=True)]
         padded, slots = self._pad(rows, num_slots=self.num_slots)
-        return padded | {"slot_mask": slots}
+        batch = padded | {"slot_mask": slots}
+        if self._names is not None:
+            batch["named"] = self._names.in_rows(rows, length=slots.shape[1])
+        return batch
 
     def questions(self, records: Sequence[dict[str, Any]]) -> Batch:
         """Spatial records, their pictures as arrays of the final size -> batch with labels on the answers.

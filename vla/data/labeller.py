@@ -15,9 +15,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from vst_vla.vla.contracts import Array
+from vst_vla.vla.data.names import ClassNames, name_ends, visual_places
 from vst_vla.vla.data.picture_labels import EACH, LabelTable, token_labels
 from vst_vla.vla.geometry.cells import TOKEN_PX
-from vst_vla.vla.prompt import IGNORED, Encoded
+from vst_vla.vla.prompt import Encoded
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta")
 """Names of the points that `vst-vla qa` draws without a letter."""
@@ -37,7 +38,7 @@ class Labeller:
 
     def __init__(self, table: LabelTable, *, tokenizer: PreTrainedTokenizerBase) -> None:
         self._table, self._tokenizer = table, tokenizer
-        self._names = [tokenizer.encode(f" {name}", add_special_tokens=False) for name in table.classes]
+        self._names = ClassNames(table.classes, tokenizer=tokenizer)
         self._points = {
             name: [tokenizer.encode(f" {name}{dash}point", add_special_tokens=False) for dash in " -"]
             for name in COLOURS
@@ -73,7 +74,7 @@ class Labeller:
             cells += shown
             poses += [np.repeat(self._table.poses(record), [len(each) for each in shown], axis=0)]
             marks += [_marks(drawn, num_tokens=sum(map(len, shown)))]
-            places += [start + place for place in _visual(row)]
+            places += [start + place for place in visual_places(row)]
             for place, found in self._named(row, drawn, shown=np.concatenate(shown)):
                 meant.append(np.stack([np.full(len(found), len(mentions)), first * EACH**2 + found], axis=1))
                 mentions.append((start + place, first, len(places), len(labels)))
@@ -90,25 +91,17 @@ class Labeller:
         """Where the question behind the pictures names something: last token, numbers of the cells that show it."""
         classes = shown[..., 0].ravel()
         for number in sorted(set(classes.tolist()) - {0}):
-            for place in _ends(row, self._names[number]):
+            for place in self._names.ends(row, number):
                 yield place, np.flatnonzero(classes == number)
         for name, cell in drawn:
             for words in self._points.get(name, ()):
-                for place in _ends(row, words):
+                for place in name_ends(row, words):
                     if not self._goes_on(row, place):
                         yield place, np.array([cell])
 
     def _goes_on(self, row: Encoded, place: int) -> bool:
         """Whether the word does, as "And" goes on behind an "A" that is a token."""
         return bool(self._tokenizer.decode(row.input_ids[place + 1 : place + 2])[:1].isalnum())
-
-
-def _ends(row: Encoded, name: list[int]) -> Iterator[int]:
-    """Where a name ends in the question behind the pictures."""
-    begin = _visual(row)[-1] + 1
-    for end in range(begin + len(name), len(row.input_ids) + 1):
-        if row.labels[end - 1] == IGNORED and row.input_ids[end - len(name) : end] == name:
-            yield end - 1
 
 
 def _marks(drawn: Sequence[tuple[str, int]], *, num_tokens: int) -> Array:
@@ -136,7 +129,3 @@ def _by_token(labels: Sequence[Array], record: dict[str, Any]) -> list[Array]:
 
 def _grids(record: dict[str, Any]) -> list[tuple[int, int]]:
     return [(picture.shape[0] // TOKEN_PX, picture.shape[1] // TOKEN_PX) for picture in record["images"]]
-
-
-def _visual(row: Encoded) -> list[int]:
-    return [place for place, kind in enumerate(row.mm_token_type_ids) if kind]

@@ -45,7 +45,7 @@ class Pointing(nn.Module):
         meant: torch.Tensor,
         shown: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """{"loss", and to log "hit", "place_error" and "seen_error"}.
+        """{"loss", and to log "hit", "place_error" and, of conversations, "seen_error"}.
 
         The share of names whose best token shows their object, and how far off places are in the robot's axes and in
         the camera's, m.
@@ -70,21 +70,43 @@ class Pointing(nn.Module):
         best = shown.gather(1, scores.argmax(1, keepdim=True)) > 0
         said = self.place(named.to(width)).float()
         near = (cells.drawn & (cells.depth < REACH)).float()
-        assert cells.placed is not None
-        error = _place_error(said[:, :3], cells.placed, near=near, meant=meant, asked=pictures > 0)
+        placed = cells.points if cells.placed is None else cells.placed
+        error = _place_error(said[:, :3], placed, near=near, meant=meant, asked=pictures > 0)
+        log = {"hit": best.float().mean(), "place_error": error.detach()}
+        if cells.placed is None:  # points are in the robot's axes, not a camera's
+            return {"loss": entropy.mean() + error / LENGTH, **log}
         seen_error = _place_error(said[:, 3:], cells.points, near=near, meant=meant, asked=pictures == 1)
-        return {
-            "loss": entropy.mean() + (error + seen_error) / LENGTH,
-            "hit": best.float().mean(),
-            "place_error": error.detach(),
-            "seen_error": seen_error.detach(),
-        }
+        return {"loss": entropy.mean() + (error + seen_error) / LENGTH, **log, "seen_error": seen_error.detach()}
 
 
 def shown_cells(meant: torch.Tensor, *, num_names: int, num_tokens: int, each: int) -> torch.Tensor:
     """In how many of a token's `each` cells a name's object is, (M,V)."""
     counts = torch.zeros(num_names, num_tokens, device=meant.device)
     return counts.index_put((meant[:, 0], meant[:, 1] // each), counts.new_ones(len(meant)), accumulate=True)
+
+
+def named_cells(named: torch.Tensor, classes: torch.Tensor, *, shape: torch.Size) -> dict[str, torch.Tensor]:
+    """`mentions` and `meant` of the names in a batch of instructions; nothing where no object named is in view.
+
+    All pictures of a row count as one: where an object is in the robot's axes is the same in each.
+
+    Args:
+        named: (M,2) each name's place among the batch's B*L tokens, and its class.
+        classes: (V,c*c) what the cells show, V/B visual tokens a row.
+        shape: (B,L).
+    """
+    batch_size, length = shape
+    tokens, each = len(classes) // batch_size, classes.shape[1]
+    place, number = named.unbind(1)
+    row = place.div(length, rounding_mode="floor")
+    shows = classes.view(batch_size, -1)[row] == number[:, None]  # (M, cells of a row)
+    seen = shows.any(1)
+    if not bool(seen.any()):
+        return {}
+    first = row[seen] * tokens
+    mentions = torch.stack([place[seen], first, first + tokens, torch.ones_like(first)], dim=1)
+    name, cell = shows[seen].nonzero(as_tuple=True)
+    return {"mentions": mentions, "meant": torch.stack([name, first[name] * each + cell], dim=1)}
 
 
 def _place_error(

@@ -137,9 +137,9 @@ class Supervision(nn.Module):
 
 
 def _turned(looks: list[torch.Tensor], prompts: PromptReader) -> Iterator[torch.Tensor]:
-    """Queries and keys (B,L,h*d), each as (B*L,h,d) at its position."""
+    """Queries and keys, each (B,L or more,h*d), as (B*L,h,d) at their positions."""
     model = prompts.vlm.model.language_model
     rotation = text_rotation(model, prompts.embeds, prompts.positions)
     for projected in looks:
-        heads = projected.unflatten(-1, (-1, rotation[0].shape[-1])).transpose(1, 2)
+        heads = projected[:, : prompts.embeds.shape[1]].unflatten(-1, (-1, rotation[0].shape[-1])).transpose(1, 2)
         yield rotate(heads, rotation).transpose(1, 2).flatten(0, 1)

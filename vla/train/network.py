@@ -62,12 +62,6 @@ def build_network(
             model.supervision = _supervision(recipe, model, num_classes=len(labels.classes), each=EACH)
         return model
     assert head is not None
-    for name in ("pointing_weight", "gaze_weight"):
-        if getattr(recipe, name):
-            raise ValueError(
-                f"recipe.{name} is {getattr(recipe, name)}, but demonstrations hold no questions that name things: "
-                "set it to 0, or leave data.robot out"
-            )
     _check_chunk(data)
     spec = ModelSpec(
         head=dict(head),

@@ -40,8 +40,8 @@ class Recipe:
         readout_weight, alignment_weight: factors on the losses of what the visual tokens of robot rows are taught
             (`geometry.readouts`, `geometry.alignment`), or of conversations in a run on these alone; 0 leaves it out.
             They need demonstrations, or conversations, with labels.
-        pointing_weight: factor on the loss of names in such conversations that are to point at what they mean
-            (`geometry.pointing`).
+        pointing_weight: factor on the loss of names, in such conversations and in instructions, that are to point at
+            what they mean (`geometry.pointing`).
         gaze_weight: factor on the loss of their attention to it (`geometry.gaze`), in the last of the layers below.
         geometry_depth: share of the language model's layers after which those tokens are taught, 0 before the first.
         ema: share of an average of the weights that every step keeps, such as 0.999; the finished checkpoint holds the
@@ -163,6 +163,11 @@ class Recipe:
     def lessons(self) -> tuple[str, ...]:
         """What visual tokens are taught, names out of `supervision.LESSONS`."""
         return tuple(name for name, weight in self.lesson_weights().items() if weight)
+
+    @property
+    def teaches_names(self) -> bool:
+        """Whether names in prompts are to be found."""
+        return self.pointing_weight > 0 or self.gaze_weight > 0
 
     def loss_weights(self) -> dict[str, float]:
         """The factor on every loss, by name."""

@@ -63,6 +63,7 @@ def build_batches(
         max_tokens=recipe.max_tokens,
         reply_balance=recipe.reply_balance,
         labels=labels,
+        classes=robot.classes if robot is not None and recipe.teaches_names else (),
     )
     sources, transforms = [], []
     if robot is not None:
