@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
+from vst_vla.vla.attention import attend
+
 PACKED_ATTENTION = "packed_sdpa"
 
 
@@ -98,4 +100,4 @@ def _kernel_dtype(value: torch.Tensor) -> torch.dtype:
 
 
 def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scaling: float | None) -> torch.Tensor:
-    return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+    return attend(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)

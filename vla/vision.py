@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from transformers import AttentionInterface
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
+from vst_vla.vla.attention import attend
+
 SEGMENT_ATTENTION = "segment_sdpa"
 
 Grid = tuple[int, int, int]
@@ -62,7 +64,7 @@ def segment_attention(
     """Attention within each segment of one packed row (1,h,P,d) -> (1,P,h,d); the whole row when none are given."""
     assert attention_mask is None, "a vision tower has no mask"
     if segments is None:
-        return F.scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2), None
+        return attend(query, key, value, scale=scaling).transpose(1, 2), None
     packed = tuple(part[0].transpose(0, 1) for part in (query, key, value))  # (P,h,d)
     if len(segments.groups) == 1:
         return _batched(packed, length=segments.groups[0][0], scaling=scaling)[None], None
@@ -148,7 +150,7 @@ def rope_positions(
 def _batched(packed: tuple[torch.Tensor, ...], *, length: int, scaling: float | None) -> torch.Tensor:
     """Attention of equally long segments, (P,h,d) -> (P,h,d), as a batch of P/length rows."""
     query, key, value = (part.unflatten(0, (-1, length)).transpose(1, 2) for part in packed)
-    return F.scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2).flatten(0, 1)
+    return attend(query, key, value, scale=scaling).transpose(1, 2).flatten(0, 1)
 
 
 def _attention_arguments(

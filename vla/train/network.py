@@ -47,9 +47,9 @@ def build_network(
     if recipe.lora_rank:
         add_lora(loaded, rank=recipe.lora_rank, alpha=2.0 * recipe.lora_rank, parts=recipe.lora_parts)
     freeze(loaded, parts=recipe.freeze)
-    if recipe.bf16:
+    if recipe.keeps_bf16:
         _halve_frozen(loaded)
-    if recipe.pack_tokens:
+    if recipe.pack_tokens or (recipe.computes_in_bf16 and not torch.cuda.is_available()):
         use_attention(loaded.model, PACKED_ATTENTION)
     if data is None:
         if recipe.spatial_weight == 0 and not recipe.lessons:

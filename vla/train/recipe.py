@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import torch
+
 from vst_vla.vla.blocks import SELECTIVE
 from vst_vla.vla.contracts import check_history, check_names, unknown_name
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL
@@ -13,6 +15,9 @@ from vst_vla.vla.spec import LEAST_SHARE
 from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
 
+AUTO = "auto"
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Of x86 (two) and ARM processors, as PyTorch names them."""
 LESSON_WEIGHTS = {
     READOUTS: "readout_weight",
     ALIGNMENT: "alignment_weight",
@@ -53,7 +58,8 @@ class Recipe:
         lora_rank: low-rank adapters instead of full training; 0 for none.
         lora_parts: backbone parts that get them, out of vision, merger, language.
         freeze: backbone parts that are not trained, out of vision, merger, language.
-        bf16: bfloat16 arithmetic (GPUs).
+        bf16: bfloat16 arithmetic. True also keeps frozen weights and the finished checkpoint so, as the released ones
+            are; "auto" computes so where the processor can and keeps all weights in float32: for a tiny network.
         gradient_checkpointing: True computes activations again in the backward pass, for less memory and about a third
             more time; "selective" keeps matrix products and attention and computes the rest again (`blocks`).
         compile: whether transformer blocks are compiled (`blocks.compile_blocks`); compiled ones keep what is expensive
@@ -99,7 +105,7 @@ class Recipe:
     lora_rank: int = 0
     lora_parts: tuple[str, ...] = ("language",)
     freeze: tuple[str, ...] = ()
-    bf16: bool = False
+    bf16: bool | str = False
     gradient_checkpointing: bool | str = False
     compile: bool = False
     max_tokens: int = 4096
@@ -144,6 +150,8 @@ class Recipe:
         if self.gradient_checkpointing not in (False, True, SELECTIVE):
             choices = ("false", "true", SELECTIVE)
             raise unknown_name("recipe.gradient_checkpointing", str(self.gradient_checkpointing), choices)
+        if self.bf16 not in (False, True, AUTO):
+            raise unknown_name("recipe.bf16", str(self.bf16), ("false", "true", AUTO))
         if not isinstance(self.compile, bool):
             raise ValueError(f"recipe.compile is {self.compile}, expected true or false")
         if self.compile and self.gradient_checkpointing == SELECTIVE:
@@ -163,6 +171,18 @@ class Recipe:
     def lessons(self) -> tuple[str, ...]:
         """What visual tokens are taught, names out of `supervision.LESSONS`."""
         return tuple(name for name, weight in self.lesson_weights().items() if weight)
+
+    @property
+    def computes_in_bf16(self) -> bool:
+        """Whether this machine is to: a GPU, or a CPU with instructions for it, which is no faster without."""
+        if self.bf16 != AUTO:
+            return bool(self.bf16)
+        return torch.cuda.is_available() or any(torch.cpu.get_capabilities().get(name) for name in BF16_INSTRUCTIONS)
+
+    @property
+    def keeps_bf16(self) -> bool:
+        """Whether weights that do not change, and the finished ones, are bfloat16."""
+        return self.bf16 is True
 
     @property
     def teaches_names(self) -> bool:

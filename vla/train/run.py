@@ -121,7 +121,7 @@ def train(
         take_average(trainer.inner_optimizer)
     finished = _gathered(trainer, build) if trainer.is_fsdp_enabled else model
     if trainer.is_world_process_zero():
-        if recipe.bf16:
+        if recipe.keeps_bf16:
             halve_weights(finished)
         finished.save(model_folder)
     processes.wait_for_everyone()
@@ -156,7 +156,7 @@ def _arguments(recipe: Recipe, *, steps: int, run_folder: Path, seed: int, num_p
         warmup_steps=round(recipe.warmup * steps),
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        bf16=recipe.bf16,
+        bf16=recipe.computes_in_bf16,
         gradient_checkpointing=bool(recipe.gradient_checkpointing),
         gradient_checkpointing_kwargs={SELECTIVE: recipe.gradient_checkpointing == SELECTIVE},
         logging_steps=recipe.log_every,
