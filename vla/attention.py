@@ -5,6 +5,8 @@ Letters in shapes: h heads of width d, L tokens.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -22,7 +24,7 @@ def attend(
 
     PyTorch's CPU kernel takes five times as long for its backward pass in bfloat16 as in float32.
     """
-    options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    options: dict[str, Any] = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
     if query.is_cpu and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(query.float(), key.float(), value.float(), **options)
