@@ -70,9 +70,15 @@ def row_stages(config: dict[str, Any], name: str) -> Iterator[Stage]:
     table, out = config["table"], config["out"]
     settings = {**table["train"], **table["rows"][name], "out": f"{out}/policies/{name}"}
     yield stage(config, name, "train", settings)
-    for kind, judged in table["judge"].items():
+    for kind in kinds_of(table, name):
         given = {"checkpoint": f"{out}/policies/{name}/model", "out": f"{out}/episodes/{name}/{kind}"}
-        yield stage(config, f"{name} {kind}", "rollout", {**judged, **given})
+        yield stage(config, f"{name} {kind}", "rollout", {**table["judge"][kind], **given})
+
+
+def kinds_of(table: Mapping[str, Any], name: str) -> list[str]:
+    """The kinds of episodes that a row is judged by: all that `only` does not keep to other rows."""
+    only = table.get("only", {})
+    return [kind for kind in table["judge"] if name in only.get(kind, [name])]
 
 
 def stage(config: dict[str, Any], name: str, verb: str, settings: dict[str, Any]) -> Stage:
@@ -96,7 +102,8 @@ def make_record(config: dict[str, Any], rows: list[str], progress: Progress) -> 
 def row_record(config: dict[str, Any], name: str) -> dict[str, Any]:
     """A row: what was trained, how its loss fell, and its success by kind of episodes."""
     out, table = Path(config["out"]), config["table"]
-    reports = {kind: json.loads((out / "episodes" / name / kind / REPORT_JSON).read_text()) for kind in table["judge"]}
+    judged = kinds_of(table, name)
+    reports = {kind: json.loads((out / "episodes" / name / kind / REPORT_JSON).read_text()) for kind in judged}
     return {
         "trained": overrides({**table["train"], **table["rows"][name]}),
         "curve": training_curve(out / "policies" / name / "run"),
@@ -113,10 +120,11 @@ def judgement(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def told(record: Mapping[str, Any]) -> str:
     """The rows with their intervals."""
-    kinds = list(next(iter(record["rows"].values()))["judged"])
+    kinds = list(dict.fromkeys(kind for row in record["rows"].values() for kind in row["judged"]))
     lines = [f"{'':<20}" + "".join(f"{kind:>26}" for kind in kinds)]
     for name, row in record["rows"].items():
-        lines.append(f"{name:<20}" + "".join(f"{_cell(row['judged'][kind]):>26}" for kind in kinds))
+        cells = [_cell(row["judged"][kind]) if kind in row["judged"] else "" for kind in kinds]
+        lines.append(f"{name:<20}" + "".join(f"{cell:>26}" for cell in cells))
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vst_vla.scripts.config import CONFIGS, compose
-from vst_vla.scripts.policy_table import chosen_rows, data_stages, make_record, row_stages, told
+from vst_vla.scripts.policy_table import chosen_rows, data_stages, kinds_of, make_record, row_stages, told
 from vst_vla.scripts.stages import Progress, run_stages
 
 TABLES = sorted(path.stem for path in (CONFIGS / "table").glob("*.yaml"))
@@ -32,6 +32,20 @@ def test_rows_are_chosen_by_name_and_stay_in_order():
     assert chosen_rows(compose("policy_table", ["table=heads", "rows=[flow,tokens]"])) == ["tokens", "flow"]
     with pytest.raises(ValueError, match="unknown row 'flwo' of table heads: did you mean 'flow'"):
         chosen_rows(compose("policy_table", ["table=heads", "rows=[flwo]"]))
+
+
+def test_some_rows_alone_are_judged_by_some_kinds_of_episodes():
+    table = compose("policy_table", ["table=ten_tasks"])["table"]
+    assert set(table["only"]) < set(table["judge"])
+    assert {name for rows in table["only"].values() for name in rows} <= set(table["rows"])
+    assert kinds_of(table, "flow") == ["official"]
+    assert kinds_of(table, "parallel_varied") == ["official", "moved", "swapped"]
+    judged = {"num_success": 1, "num_episodes": 2, "ci95": [0.1, 0.9]}
+    lines = told({"rows": {"flow": {"judged": {"official": judged}}, "varied": {"judged": {"moved": judged}}}}).split(
+        "\n"
+    )
+    assert [line.split() for line in lines[0:1]] == [["official", "moved"]]
+    assert [line.index("1/2") < 45 for line in lines[1:]] == [True, False]
 
 
 @pytest.mark.slow
