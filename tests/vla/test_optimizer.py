@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from vst_vla.vla.backbone import load_backbone
+from vst_vla.vla.heads.base import Sizes
+from vst_vla.vla.heads.expert import Expert
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.train.optimizer import ADAMW, MUON, MuonAdamW, make_optimizer, parameter_groups
 from vst_vla.vla.train.recipe import Recipe
@@ -53,6 +55,15 @@ def test_the_blocks_matrices_move_along_orthogonal_directions_and_the_rest_as_un
             assert values.max() < 1.4, name
         else:
             assert torch.equal(mine, adamw), name
+
+
+def test_an_expert_s_matrices_are_muon_s_but_not_what_modulates_its_norms() -> None:
+    expert = Expert(sizes=Sizes(hidden=32, action=7, num_layers=2, num_kv_heads=2, head_dim=8), width=16)
+    model = torch.nn.ModuleDict({"expert": expert})
+    groups = parameter_groups(model, learning_rate=1e-3, vision_lr_ratio=1.0, weight_decay=0.01)
+    muon = {id(p) for group in groups if group["muon"] for p in group["params"]}
+    names = {name.split(".")[-2] for name, parameter in model.named_parameters() if id(parameter) in muon}
+    assert names == {"query", "key", "value", "out", "gate", "up", "down"}
 
 
 def test_a_loaded_state_goes_on_to_the_bit(model: VLAModel) -> None:

@@ -13,7 +13,9 @@ ADAMW = "adamw"
 MUON = "muon"
 OPTIMIZERS = (ADAMW, MUON)
 VISION_NAME = "visual"
-BLOCK_NAMES = ("visual.blocks.", "language_model.layers.")
+BLOCK_NAMES = ("visual.blocks.", "language_model.layers.", "expert.layers.")
+MODULATION = "modulate"
+"""Of norms by the time of a flow: it starts at nothing, which an orthogonal update would not keep small."""
 
 Groups = list[dict[str, Any]]
 
@@ -76,7 +78,7 @@ def parameter_groups(model: nn.Module, *, learning_rate: float, vision_lr_ratio:
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            in_block = parameter.ndim == 2 and any(block in name for block in BLOCK_NAMES)
+            in_block = parameter.ndim == 2 and any(block in name for block in BLOCK_NAMES) and MODULATION not in name
             groups[VISION_NAME in name, parameter.ndim >= 2, in_block].append(parameter)
     return [
         {
