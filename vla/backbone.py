@@ -157,7 +157,7 @@ def add_words(backbone: Backbone, *, words: Sequence[str]) -> list[int]:
 def use_attention(model: Qwen2_5_VLForConditionalGeneration, attention: str) -> None:
     """Sets the attention implementation; "sdpa" gives the vision tower the batched form of the same attention.
 
-    `packing.PACKED_ATTENTION` does so too; it is for training on packed rows, not for generation.
+    `packing.PACKED_ATTENTION` does so too; it is for training, not for generation.
     """
     register_attention()
     register_packed_attention()

@@ -64,7 +64,9 @@ def packed_attention(
     max_length_q: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention within each sample of one row, (1,h,T,d) -> (1,T,h,d); rows that are not packed are one sample.
+    """Causal attention within each sample of one row, (1,h,T,d) -> (1,T,h,d).
+
+    Rows that are not packed, of which there may be several, are one sample each.
 
     Args:
         module: the attention layer.

@@ -49,7 +49,8 @@ def build_network(
     freeze(loaded, parts=recipe.freeze)
     if recipe.keeps_bf16:
         _halve_frozen(loaded)
-    if recipe.pack_tokens or (recipe.computes_in_bf16 and not torch.cuda.is_available()):
+    on_cpu = not torch.cuda.is_available()
+    if recipe.pack_tokens or (on_cpu and recipe.computes_in_bf16):  # where attention stays float32
         use_attention(loaded.model, PACKED_ATTENTION)
     if data is None:
         if recipe.spatial_weight == 0 and not recipe.lessons:

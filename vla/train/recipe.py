@@ -174,10 +174,12 @@ class Recipe:
 
     @property
     def computes_in_bf16(self) -> bool:
-        """Whether this machine is to: a GPU, or a CPU with instructions for it, which is no faster without."""
+        """Whether this machine is to: auto means a GPU or CPU with instructions for it, which is no faster without."""
         if self.bf16 != AUTO:
             return bool(self.bf16)
-        return torch.cuda.is_available() or any(torch.cpu.get_capabilities().get(name) for name in BF16_INSTRUCTIONS)
+        if torch.cuda.is_available():
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        return any(torch.cpu.get_capabilities().get(name) for name in BF16_INSTRUCTIONS)
 
     @property
     def keeps_bf16(self) -> bool:
