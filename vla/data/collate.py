@@ -61,11 +61,12 @@ class Collator:
         self._names = ClassNames(classes, tokenizer=processor.tokenizer) if classes else None
         self.merge = int(processor.image_processor.merge_size) ** 2
         self._robot_prompt = lru_cache(maxsize=4096)(self._encode_robot)
+        self._robot_names = lru_cache(maxsize=4096)(self._find_names)
 
     def robot(self, samples: Sequence[dict[str, Any]]) -> Batch:
         """Transformed robot samples -> batch: slot_mask, state (B,S), cells, actions (B,C,A), action_is_pad (B,C).
 
-        With classes, also `named` (M,2), see `ClassNames.in_rows`.
+        With classes, also `named` (M,2): each name's place among the batch's B*L token ids, and its class.
         """
         pictures = [sample[key] for sample in samples for key in self.image_keys]
         batch, counts = self._pictures(pictures)
@@ -83,11 +84,17 @@ class Collator:
 
     def prompts(self, tasks: Sequence[str], *, counts: Sequence[Sequence[int]]) -> Batch:
         """The part of a robot batch that is text, (B,L), for B tasks whose pictures have so many visual tokens each."""
-        rows = [self._robot_prompt(task, tuple(count)) for task, count in zip(tasks, counts, strict=True)]
-        padded, slots = self._pad(rows, num_slots=self.num_slots)
+        asked = [(task, tuple(count)) for task, count in zip(tasks, counts, strict=True)]
+        padded, slots = self._pad([self._robot_prompt(*each) for each in asked], num_slots=self.num_slots)
         batch = padded | {"slot_mask": slots}
         if self._names is not None:
-            batch["named"] = self._names.in_rows(rows, length=slots.shape[1])
+            starts = slots.shape[1] * np.arange(len(asked))
+            found = [
+                (start + place, number)
+                for start, each in zip(starts.tolist(), asked, strict=True)
+                for place, number in self._robot_names(*each)
+            ]
+            batch["named"] = torch.tensor(found, dtype=torch.int64).reshape(-1, 2)
         return batch
 
     def questions(self, records: Sequence[dict[str, Any]]) -> Batch:
@@ -144,6 +151,10 @@ class Collator:
     def _encode_robot(self, task: str, counts: tuple[int, ...]) -> Encoded:
         messages = robot_messages(task, num_images=len(counts))
         return encode(messages, tokenizer=self.processor.tokenizer, image_tokens=counts, add_generation_prompt=True)
+
+    def _find_names(self, task: str, counts: tuple[int, ...]) -> list[tuple[int, int]]:
+        assert self._names is not None
+        return self._names.in_row(self._robot_prompt(task, counts))
 
     def _encode_record(self, record: dict[str, Any], counts: list[int]) -> Encoded:
         row = self._encode(record, counts)

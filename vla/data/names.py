@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from vst_vla.vla.prompt import IGNORED, Encoded
@@ -25,20 +24,9 @@ class ClassNames:
         """Where a class is named behind the row's pictures: the places of its name's last token."""
         return name_ends(row, self._tokens[number])
 
-    def in_rows(self, rows: Sequence[Encoded], *, length: int) -> torch.Tensor:
-        """Every name in a batch of prompts, (M,2) int64: its place among the batch's B*L token ids, its class.
-
-        Args:
-            rows: B prompts.
-            length: L, to which they are padded.
-        """
-        found = [
-            (length * row_number + place, number)
-            for row_number, row in enumerate(rows)
-            for number in range(1, len(self._tokens))
-            for place in self.ends(row, number)
-        ]
-        return torch.tensor(found, dtype=torch.int64).reshape(-1, 2)
+    def in_row(self, row: Encoded) -> list[tuple[int, int]]:
+        """Every name in a prompt: its place among the prompt's tokens, and its class."""
+        return [(place, number) for number in range(1, len(self._tokens)) for place in self.ends(row, number)]
 
 
 def name_ends(row: Encoded, name: list[int]) -> Iterator[int]:
