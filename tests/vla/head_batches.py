@@ -31,15 +31,15 @@ def make_model(folder: Path, head: dict[str, Any], **spec: Any) -> VLAModel:
     return model
 
 
-def make_batch(folder: Path, model: VLAModel, *, count: int = 8) -> Batch:
-    """The first samples of the data, as training makes them, without augmentation."""
+def make_batch(folder: Path, model: VLAModel, *, count: int = 8, stride: int = 2) -> Batch:
+    """Samples of the data from its first on, `stride` frames apart, as training makes them, without augmentation."""
     assert model.spec is not None
     assert model.norm_stats is not None
     assert model.head is not None
     data = RobotDataset(folder, chunk=model.spec.chunk)
     transforms = build_transforms(model.spec, stats=model.norm_stats)
     collator = Collator(model.processor, image_keys=IMAGE_KEYS, num_slots=model.head.num_slots)
-    return collator.robot([apply(transforms, data[2 * index]) for index in range(count)])
+    return collator.robot([apply(transforms, data[stride * index]) for index in range(count)])
 
 
 def overfit(model: VLAModel, batch: Batch, *, steps: int, lr: float) -> list[float]:
