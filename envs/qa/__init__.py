@@ -21,6 +21,8 @@ from vst_vla.envs.qa.mi_caption import MultiImageCaption
 from vst_vla.envs.qa.mi_correspondence import Correspondence
 from vst_vla.envs.qa.mi_detection import MultiImageDetection
 from vst_vla.envs.qa.mi_object_relation import ObjectRelation
+from vst_vla.envs.qa.mi_quiz import MultiImageQuiz
+from vst_vla.envs.qa.quiz import Quiz
 from vst_vla.envs.qa.reason_camera_motion import ReasonCameraMotion
 from vst_vla.envs.qa.reason_camera_relation import ReasonCameraRelation
 from vst_vla.envs.qa.reason_object_relation import ReasonObjectRelation
@@ -71,6 +73,8 @@ _CLASSES: tuple[Any, ...] = (
     ReasonCameraMotion,
     ReasonCameraRelation,
     Fields,
+    Quiz,
+    MultiImageQuiz,
 )
 
 FAMILIES: dict[str, Any] = {family.name: family for family in _CLASSES}

@@ -78,6 +78,7 @@ class QAItem:
     about: Mapping[str, Any] = field(default_factory=dict)
     contest: tuple[str, ...] = ()
     words: str = ""  # the answer in words, for a question whose `answer` may be a letter
+    turns: tuple[tuple[str, str], ...] = ()  # further questions about the same pictures, with their answers
 
     def to_record(
         self,
@@ -90,10 +91,12 @@ class QAItem:
         """The row of VST's parquet format; `name` becomes its id, `cells` label its pictures (`qa.cells`)."""
         files = self._files(name, encoder or Encoder())
         marker = "<video>\n" if self.kind == VIDEO else "<image>\n" * len(files)
+        turns = [(marker + self.question, self.answer), *self.turns]
         return {
             "conversations": [
-                {"from": "human", "value": marker + self.question},
-                {"from": "gpt", "value": self.answer},
+                {"from": speaker, "value": value}
+                for turn in turns
+                for speaker, value in zip(("human", "gpt"), turn, strict=True)
             ],
             "id": name,
             "data_source": data_source,
