@@ -42,7 +42,7 @@ from vst_vla.vla.files import write_json
 
 FREE_FORM = ("detection", "grounding", "caption", "measurement", "mi_detection", "mi_caption", "video_caption")
 FREE_FORM += ("video_measurement", "video_counting")
-FREE_FORM += ("robot_point", "robot_box", "robot_gripper", "robot_trace", "fields")
+FREE_FORM += ("robot_point", "robot_box", "robot_gripper", "robot_trace", "fields", "quiz", "mi_quiz")
 """Families that ask for boxes, points, numbers or sentences only."""
 ITEMS_PER_CHOICE = {"distance": 2.2, "mi_camera_relation": 1.5, "reason_camera_relation": 1.3, "reason_single": 1.3}
 ITEMS_PER_CHOICE |= {"video_mixed": 2.2, "video_object_relation": 1.6}
