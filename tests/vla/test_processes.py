@@ -22,11 +22,15 @@ from vst_vla.vla.data.questions import QuestionRows
 from vst_vla.vla.fov import FovTarget
 from vst_vla.vla.model import VLAModel
 from vst_vla.vla.train.recipe import Recipe
-from vst_vla.vla.train.sources import build_batches
+from vst_vla.vla.train.sources import build_batches, find_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "accelerate"
 SETTINGS = ["steps=3", "batch_size=4", "micro_batch=1", "pack_tokens=400", "max_tokens=400", "save_every=1"]
+
+
+PACKS = ["steps=3", "batch_size=2", "micro_batch=1", "pack_tokens=45", "max_tokens=45", "save_every=3", "bf16=false"]
+PACKS += ["max_pixels=3136"]
 
 
 def launch(*command: str, processes: int) -> None:
@@ -44,15 +48,23 @@ def curve(out: Path) -> list[tuple[float, float, float]]:
     return [(line["loss"], line["grad_norm"], line["spatial/token_accuracy"]) for line in history if "loss" in line]
 
 
-def sees_pictures_on_one_process_only(data: Path) -> bool:
-    """Whether that happens in the run of two processes."""
-    values = yaml.safe_load((ROOT / "configs" / "recipe" / "tiny_spatial.yaml").read_text())
-    recipe = Recipe.from_dict(values | {key: int(value) for key, value in (s.split("=") for s in SETTINGS)})
+def on_one_process_only(key: str, data: Path, *, recipe: str, settings: list[str]) -> bool:
+    """Whether in the run of two processes one has such a batch while the other has none."""
+    values = yaml.safe_load((ROOT / "configs" / "recipe" / f"{recipe}.yaml").read_text())
+    made = Recipe.from_dict(values | {k: yaml.safe_load(v) for k, v in (s.split("=") for s in settings)})
+    labels = find_labels([data]) if made.lessons else None
     batches, _ = build_batches(
-        recipe, model=VLAModel(load_backbone("tiny")), robot=None, spatial=[data], weights=None, seed=0, num_processes=2
+        made,
+        model=VLAModel(load_backbone("tiny")),
+        robot=None,
+        spatial=[data],
+        weights=None,
+        labels=labels,
+        seed=0,
+        num_processes=2,
     )
-    sighted = ["pixel_values" in batches[item][SPATIAL] for item in range(len(batches))]
-    return any(first != second for first, second in zip(sighted[::2], sighted[1::2], strict=True))
+    has = [key in batches[item][SPATIAL] for item in range(len(batches))]
+    return any(first != second for first, second in zip(has[::2], has[1::2], strict=True))
 
 
 @pytest.mark.slow
@@ -67,12 +79,40 @@ def test_two_processes_and_one_train_alike(upstream_layout: ModuleType, tmp_path
     assert main([*train, f"out={tmp_path / '1'}"]) == 0
     train += [f"out={tmp_path / '2'}", f"+recipe.gradient_checkpointing={way}"]
     launch("-m", "vst_vla.scripts.cli", *train, processes=2)
-    assert sees_pictures_on_one_process_only(tmp_path / "data")
+    assert on_one_process_only("pixel_values", tmp_path / "data", recipe="tiny_spatial", settings=SETTINGS)
     one, two = (torch.tensor(curve(tmp_path / str(count))) for count in (1, 2))
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
     ours, theirs = (load_backbone(str(tmp_path / str(count) / "model")).model for count in (1, 2))
     for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def lessons(out: Path) -> list[dict[str, float]]:
+    """What each step logged of the lessons beside the conversations."""
+    history = json.loads((out / "run" / "checkpoint-3" / "trainer_state.json").read_text())["log_history"]
+    return [{key: value for key, value in line.items() if "/" in key} for line in history if "loss" in line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [0.0, 1.0])
+def test_two_processes_teach_what_pictures_show_as_one_does(
+    learning_data: ModuleType, tmp_path: Path, words: float
+) -> None:
+    """Also where the pictures of one are without labels, or nothing of the language model is used."""
+    learning_data.write_labelled_questions(tmp_path / "data")
+    settings = [*PACKS, "readout_weight=1.0", f"spatial_weight={words}", f"geometry_depth={words / 2}"]
+    settings += [f"pointing_weight={words}", f"gaze_weight={words}"]
+    train = ["train", "recipe=tiny_sight", f"data.spatial={tmp_path / 'data'}"]
+    train += [f"++recipe.{setting}" for setting in [*settings, "log_every=1", "num_workers=0"]]
+    assert on_one_process_only("token_cells", tmp_path / "data", recipe="tiny_sight", settings=settings)
+    assert main([*train, f"out={tmp_path / '1'}"]) == 0
+    launch("-m", "vst_vla.scripts.cli", *train, f"out={tmp_path / '2'}", processes=2)
+    one, two = lessons(tmp_path / "1"), lessons(tmp_path / "2")
+    assert [sorted(line) for line in two] == [sorted(line) for line in one]
+    assert any("readouts/loss" in line for line in one)
+    assert any("pointing/hit" in line for line in one) == bool(words)
+    for mine, other in zip(one, two, strict=True):
+        assert other == pytest.approx(mine, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
@@ -94,12 +95,15 @@ class VLATrainer(Trainer):
         super().log(logs, start_time)
 
     def _means(self) -> dict[str, float]:
-        """Every source's metrics, over the processes too."""
-        if not self._metrics:
+        """Every source's metrics, over the processes too, of which some may have had no batch with a lesson."""
+        keys = sorted({key for known in gather_object([list(self._metrics)]) for key in known})
+        if not keys:
             return {}
-        means = torch.stack([torch.stack([v.float() for v in values]).mean() for values in self._metrics.values()])
-        means = self.accelerator.reduce(means, reduction="mean")
-        return {key: round(mean, 5) for key, mean in zip(self._metrics, means.tolist(), strict=True)}
+        device = self.args.device
+        found = [torch.stack([v.float() for v in self._metrics.get(key, ())] or [torch.zeros(0)]) for key in keys]
+        sums = [torch.stack([each.sum(), torch.tensor(float(each.numel()))]).to(device) for each in found]
+        totals = self.accelerator.reduce(torch.stack(sums), reduction="sum")
+        return {key: round(mean, 5) for key, mean in zip(keys, (totals[:, 0] / totals[:, 1]).tolist(), strict=True)}
 
     def _refuse_nan(self, values: Mapping[str, float]) -> None:
         if any(value != value for value in values.values()):
