@@ -44,7 +44,8 @@ def renamed(item: QAItem, *, names: dict[str, str]) -> QAItem:
     def told(text: str) -> str:
         return known.sub(lambda match: names[match[1]], text)
 
-    return replace(item, question=told(item.question), answer=told(item.answer), words=told(item.words))
+    turns = tuple((told(question), told(answer)) for question, answer in item.turns)
+    return replace(item, question=told(item.question), answer=told(item.answer), words=told(item.words), turns=turns)
 
 
 def borrow_name(word: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -90,7 +91,8 @@ def test_invented_names_stand_for_the_real_ones_in_questions_and_answers(scene, 
     assert len(set(names.values())) == len(names) == len(set(scene.categories))
     real = {invented: name for name, invented in names.items()}
     for item in make_family(family, short_prompt=True)(scene, count=4, rng=np.random.default_rng(0)):
-        made = renamed(item, names=names)
+        made = renamed(replace(item, turns=((item.question, item.answer),)), names=names)
+        assert made.turns == ((made.question, made.answer),)
         assert made.about == item.about
         for text, before in ((made.question, item.question), (made.answer, item.answer), (made.words, item.words)):
             assert not any(re.search(rf"\b{re.escape(name)}\b", text) for name in names)
