@@ -9,9 +9,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from vst_vla.envs.perturb.background import vary_background
-from vst_vla.envs.perturb.light import vary_light
+from vst_vla.envs.perturb.perturbation import Perturbation, perturb
 from vst_vla.envs.simulator import Simulator
+
+AXES = ("light", "background")
 
 
 class Looks:
@@ -25,5 +26,5 @@ class Looks:
         """The scene's own look again, or another one in a share of all cases; nothing is drawn where that is 0."""
         self._undo.close()
         if share and rng.random() < share:
-            for vary in (vary_light, vary_background):
-                vary(self._simulator, strength=1.0, rng=rng, undo=self._undo)
+            seed = tuple(int(number) for number in rng.integers(2**31, size=2))
+            perturb(self._simulator, Perturbation(axes=AXES, strength=1.0, seed=seed), undo=self._undo)

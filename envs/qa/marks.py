@@ -20,6 +20,8 @@ COLOURS = {
     "yellow": (255, 225, 40),
     "magenta": (240, 60, 240),
 }
+LEAST_LETTER_PX = 14
+"""Of a letter on a small picture: two digits of 10 px look alike to a network that sees the picture at 112."""
 _LETTER_COLOUR = (255, 255, 255)
 _MAX_STEP = 0.015  # m of depth between neighbouring pixels of a smooth surface
 
@@ -62,7 +64,7 @@ def _radius(size: int) -> int:
 
 def _write(draw: ImageDraw.ImageDraw, letter: str, *, row: int, column: int, size: int, radius: int) -> None:
     """The letter beside its point, on the side where there is room, outlined so that it reads on any ground."""
-    font = ImageFont.load_default(size=max(10, size // 14))
+    font = ImageFont.load_default(size=max(LEAST_LETTER_PX, size // 14))
     _, _, width, height = draw.textbbox((0, 0), letter, font=font)
     x = column + radius + 1 if column + radius + 2 + width < size else column - radius - 1 - width
     y = min(max(row - height // 2, 0), size - height - 1)

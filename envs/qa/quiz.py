@@ -11,7 +11,9 @@ no benchmark asks it. Forms:
     depth     how far a point is from the camera
     gap       how far two points are apart
     place     a point in the camera's frame: x to the right, y down, z forward, in meters
-    side      on which of eight sides of somebody who stands at one point and faces another a third one lies
+    side      on which side of somebody who stands at one point and faces another a third one lies, in the words of
+              `mi_object_relation`: of eight sides, by the compass, or by the clock
+    turn      the turn that leads there: left, right or back
 """
 
 from __future__ import annotations
@@ -25,14 +27,15 @@ import numpy as np
 
 from vst_vla.envs.geometry import apply
 from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
-from vst_vla.envs.qa.directions import SIDES, bearing, level_length, named
+from vst_vla.envs.qa.directions import DIALS, bearing, level_length, named
 from vst_vla.envs.qa.marks import COLOURS, covers, draw_marks, steady_pixels
 from vst_vla.envs.qa.mi_correspondence import place_at
+from vst_vla.envs.qa.video_route_plan import turn_of
 from vst_vla.envs.qa.view import View, views_of
 from vst_vla.envs.qa.wording import UNITS
 from vst_vla.vla.contracts import Array, SceneState
 
-MIN_POINTS, MAX_POINTS = 2, 4
+MIN_POINTS, MAX_POINTS = 3, 5
 MAX_DEPTH = 2.0
 """Metres; what lies behind it is the room."""
 MIN_GAP = 0.04
@@ -44,6 +47,11 @@ MIN_RATIO = 1.3
 MIN_LEVEL = 0.05
 """Metres on the level between points that make a direction."""
 _TRIES = 30
+_SIDE_QUESTIONS = {
+    "compass": "Seen from above, let {b} be north of {a}. In which direction from {a} is {c}?",
+    "sides": "Standing at {a} and facing {b}, on which side is {c}?",
+    "clock": "Seen from above, let {b} be at 12 o'clock from {a}. At which hour is {c}?",
+}
 
 Turn = tuple[str, str]
 
@@ -65,7 +73,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Quiz:
-    """Asks about two to four points of one camera's picture.
+    """Asks about at most five points of one camera's picture.
 
     Args:
         short_prompt: what it is for; questions are one line anyway.
@@ -88,7 +96,7 @@ class Quiz:
 
     def _item(self, view: View, rng: np.random.Generator) -> QAItem | None:
         points = draw_points(view, count=int(rng.integers(MIN_POINTS, MAX_POINTS + 1)), rng=rng, on=self.on_objects)
-        if len(points) < MIN_POINTS:
+        if len(points) < 2:
             return None
         turns = different(draw_turns(points, view.width, rng), count=self.rounds)
         if not turns:
@@ -208,24 +216,32 @@ def _place(points: Sequence[Point], width: int, rng: np.random.Generator) -> Tur
 
 
 def _side(points: Sequence[Point], width: int, rng: np.random.Generator) -> Turn | None:
+    angle = _angle(points)
+    dial = sorted(DIALS)[int(rng.integers(len(DIALS)))]
+    side = None if angle is None else named(angle, dial=DIALS[dial])
+    phrases = dict(zip("abc", [point.phrase for point in points], strict=False))
+    return None if side is None else (_SIDE_QUESTIONS[dial].format(**phrases), side)
+
+
+def _turn(points: Sequence[Point], width: int, rng: np.random.Generator) -> Turn | None:
+    turn = turn_of(_angle(points))
+    if turn is None:
+        return None
+    at, ahead, of = (point.phrase for point in points[:3])
+    return f"You are at {at} and face {ahead}. Which turn leads to {of}?", turn
+
+
+def _angle(points: Sequence[Point]) -> float | None:
+    """Clockwise from the direction of the second point to that of the third, degrees; None when one is too near."""
     if len(points) < 3:
         return None
     at, to, of = points[:3]
     ahead, aside = to.world - at.world, of.world - at.world
-    if min(level_length(ahead), level_length(aside)) < MIN_LEVEL:
-        return None
-    side = named(bearing(ahead, to=aside), dial=SIDES)
-    question = f"Standing at {at.phrase} and facing {to.phrase}, on which side is {of.phrase}?"
-    return None if side is None else (question, side)
+    near = min(level_length(ahead), level_length(aside)) < MIN_LEVEL
+    return None if near else bearing(ahead, to=aside)
 
 
 FORMS: tuple[Callable[[Sequence[Point], int, np.random.Generator], Turn | None], ...] = (
-    _nearer,
-    _left,
-    _higher,
-    _closest,
-    _depth,
-    _gap,
-    _place,
-    _side,
+    *(_nearer, _left, _higher, _closest, _depth, _gap, _place, _side, _turn),
+    *(_nearer, _closest, _side),  # the last two are often too unclear to be asked
 )

@@ -13,13 +13,14 @@ import pytest
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.qa import make_family
 from vst_vla.envs.qa.base import QAItem
-from vst_vla.envs.qa.directions import SIDES
+from vst_vla.envs.qa.directions import DIALS, SIDES
 from vst_vla.envs.qa.marks import covers
 from vst_vla.envs.qa.stage import Shot, Stage
 from vst_vla.vla.contracts import SceneState
 
 pytestmark = pytest.mark.sim
 SHOT = Shot(cameras=("agentview",), extra_views=2, image_size=128, mirror=True, init_states=tuple(range(20, 50)))
+TURNS = {"right": 90, "back": 180, "left": -90}
 POINT = r"the (\w+) point"
 Asked = tuple[SceneState, QAItem]
 
@@ -83,8 +84,9 @@ def check_number(said: str, unit: str, metres: float) -> None:
     assert float(said) == pytest.approx(metres * scale, abs=0.51 * (0.01 if scale == 1 else 1))
 
 
-def check_side(said: str, ahead: np.ndarray, to: np.ndarray) -> None:
-    assert abs((angle(ahead, to) - 45 * SIDES.index(said) + 180) % 360 - 180) <= 22.5
+def check_side(said: str, ahead: np.ndarray, to: np.ndarray, dial: tuple[str, ...] = SIDES) -> None:
+    sector = 360 / len(dial)
+    assert abs((angle(ahead, to) - sector * dial.index(said) + 180) % 360 - 180) <= sector / 2
 
 
 def check_single(question: str, said: str, at: Places) -> str:
@@ -116,9 +118,14 @@ def check_single(question: str, said: str, at: Places) -> str:
         form = "place"
         np.testing.assert_allclose(np.array(said.strip("[]").split(", "), float), at.here(colours[0]), atol=0.0051)
     else:
-        form = "side"
-        stand, face, of = (at.world(c) for c in colours)
-        check_side(said, face - stand, of - stand)
+        words = {"Which turn": "turn", "north": "compass", "12 o'clock": "clock", "which side": "sides"}
+        form = next(form for word, form in words.items() if word in question)
+        places = [at.world(c) for c in colours]
+        stand, face = (places[1], places[0]) if form in ("compass", "clock") else places[:2]
+        if form == "turn":
+            assert abs((angle(face - stand, places[-1] - stand) - TURNS[said] + 180) % 360 - 180) <= 40
+        else:
+            check_side(said, face - stand, places[-1] - stand, DIALS[form])
     return form
 
 
@@ -165,7 +172,7 @@ def check_double(question: str, said: str, at: Places) -> str:
 @pytest.mark.parametrize(
     ("name", "check", "forms"),
     [
-        ("quiz", check_single, "nearer farther left right higher lower closer depth gap place side"),
+        ("quiz", check_single, "nearer farther left right higher lower closer depth gap place turn compass clock sides"),
         ("mi_quiz", check_double, "match nearer far higher apart angle step turn tilt side"),
     ],
 )
