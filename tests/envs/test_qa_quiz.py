@@ -20,6 +20,8 @@ from vst_vla.vla.contracts import SceneState
 
 pytestmark = pytest.mark.sim
 SHOT = Shot(cameras=("agentview",), extra_views=2, image_size=128, mirror=True, init_states=tuple(range(20, 50)))
+SINGLE = "nearer farther left right higher lower closer depth gap place turn compass clock sides"
+DOUBLE = "match nearer far higher apart angle step turn tilt side"
 TURNS = {"right": 90, "back": 180, "left": -90}
 POINT = r"the (\w+) point"
 Asked = tuple[SceneState, QAItem]
@@ -172,8 +174,8 @@ def check_double(question: str, said: str, at: Places) -> str:
 @pytest.mark.parametrize(
     ("name", "check", "forms"),
     [
-        ("quiz", check_single, "nearer farther left right higher lower closer depth gap place turn compass clock sides"),
-        ("mi_quiz", check_double, "match nearer far higher apart angle step turn tilt side"),
+        ("quiz", check_single, SINGLE),
+        ("mi_quiz", check_double, DOUBLE),
     ],
 )
 def test_every_answer_holds(scenes: list[SceneState], name: str, check: Any, forms: str) -> None:
