@@ -61,9 +61,16 @@ class Interfering(RandomPolicy):
 
 def simulators(pid: int | None = None) -> list[psutil.Process]:
     """The worker processes of a process."""
-    children = psutil.Process(pid).children(recursive=True)
-    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if any("spawn_main" in word for word in child.cmdline())]
+    return [child for child in psutil.Process(pid).children(recursive=True) if is_simulator(child)]
+
+
+def is_simulator(process: psutil.Process) -> bool:
+    """False also of one that ends while it is looked at."""
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and any("spawn_main" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill_a_simulator() -> None:
@@ -102,12 +109,14 @@ def test_killed_workers_are_replaced_and_their_episodes_repeated(quiet: list[Epi
 def kill_as_they_start(count: int) -> threading.Thread:
     """Kills so many simulators, one after another, before they can answer; returns the thread that does."""
 
+    others = {process.pid for process in simulators()}  # that another test has left to end
+
     def watch() -> None:
-        known: set[int] = set()
-        while len(known) < count:
+        killed: set[int] = set()
+        while len(killed) < count:
             for process in simulators(os.getpid()):
-                if process.pid not in known:
-                    known.add(process.pid)
+                if process.pid not in killed | others:
+                    killed.add(process.pid)
                     process.kill()
             time.sleep(0.01)
 

@@ -20,7 +20,7 @@ from vst_vla.scripts import qa as qa_script
 from vst_vla.vla.contracts import SceneState
 
 pytestmark = pytest.mark.sim
-NEEDS_NO_OBJECT = "robot_gripper"
+NEED_NO_OBJECT = {"robot_gripper", "quiz"}
 SETTINGS = QASettings(
     tasks=(("libero_object", 0),),
     num_items=4,
@@ -65,7 +65,7 @@ def stage() -> Iterator[BlindStage]:
     made.close()
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - {NEEDS_NO_OBJECT}))
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - NEED_NO_OBJECT))
 def test_a_family_has_nothing_to_ask(stage: BlindStage, name: str) -> None:
     family, rng = make_family(name), np.random.default_rng(1)
     about = Clip(frames=(stage.scene,) * 4, times=(0.0, 1.0, 2.0, 3.0)) if takes_clips(family) else stage.scene
