@@ -21,7 +21,7 @@ COLOURS = {
     "magenta": (240, 60, 240),
 }
 LEAST_LETTER_PX = 14
-"""Of a letter on a small picture: two digits of 10 px look alike to a network that sees the picture at 112."""
+"""Of a letter on a small picture, which tiny networks see smaller still."""
 _LETTER_COLOUR = (255, 255, 255)
 _MAX_STEP = 0.015  # m of depth between neighbouring pixels of a smooth surface
 

@@ -105,7 +105,7 @@ def _shared(pair: Pair, points: Sequence[Point]) -> Iterator[tuple[Point, tuple[
 
 
 def _draw_turns(match: Match, rng: np.random.Generator) -> Iterator[Turn]:
-    """Questions of all forms in random order; those about points as often as there are points."""
+    """Questions of all forms in random order, those about points where there are any."""
     forms = [*_OF_CAMERAS, *_OF_POINTS * (len(match.points) > 0)]
     for _ in range(6 * len(forms)):
         turn = forms[int(rng.integers(len(forms)))](match, rng)
