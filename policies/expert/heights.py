@@ -36,10 +36,11 @@ class Heights:
         return np.where(inside, self.top[x, y], -np.inf)
 
     def with_top_of(self, other: Heights) -> Heights:
-        """The grid with another one's highest surface added, which lies within it."""
+        """The grid with another one's highest surface added, as far as that lies within it."""
         top = self.top.copy()
-        x, y = np.rint((other.cells() - self.low) / self.pitch).astype(int).T
-        np.maximum.at(top, (x, y), other.top[np.isfinite(other.top)])
+        cells = np.rint((other.cells() - self.low) / self.pitch).astype(int)
+        inside = np.all((cells >= 0) & (cells < top.shape), axis=-1)
+        np.maximum.at(top, tuple(cells[inside].T), other.top[np.isfinite(other.top)][inside])
         return replace(self, top=top)
 
     def widened(self, radius: float) -> Heights:

@@ -27,6 +27,15 @@ def test_a_box_raises_the_map_over_itself_only() -> None:
     np.testing.assert_allclose(scene.top_at(points), [0.1, 0.1, 0.0, 0.0, -np.inf])
 
 
+@pytest.mark.parametrize("place", [-0.4, 0.4])
+def test_what_is_added_may_reach_over_the_edge(place: float) -> None:
+    """Half of it lies outside; what comes in at one side must not come out at the other."""
+    item = heights_of([box(center=(place, 0.0, 0.05), half=(0.05, 0.05, 0.05))])
+    scene = table().with_top_of(item)
+    points = np.array([[0.9 * place, 0.0], [0.85 * place, 0.0], [-0.98 * place, 0.0]])
+    np.testing.assert_allclose(scene.top_at(points), [0.1, 0.0, 0.0])
+
+
 def test_a_tilted_plate_is_met_where_the_vertical_enters_and_leaves_it() -> None:
     tilt = np.deg2rad(30)
     plate = heights_of([box(center=(0, 0, 0.2), half=(0.1, 0.05, 0.004), tilt=tilt)])
