@@ -16,8 +16,7 @@ def train_together(arguments: list[str], *, processes: int) -> int:
 
     Args:
         arguments: the verb's.
-        processes: among which a step's rows are divided. A tiny network's matrices are too small for a core's threads
-            to help each other. One trains in this process.
+        processes: among which a step's rows are divided; one trains in this process.
 
     Raises:
         ValueError: less than one process.

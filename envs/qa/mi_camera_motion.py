@@ -39,7 +39,7 @@ question are all of one kind."""
 _OPPOSITE = {"left": "right", "right": "left", "more steeply": "less steeply", "less steeply": "more steeply"}
 _NUM_OTHERS = 3
 _SAME_SCENE = "The camera moved between picture 1 and picture 2."
-_QUESTIONS = {
+QUESTIONS = {
     "move": (
         "In which direction did the camera mainly move from picture 1 to picture 2?",
         "Along its own axes in picture 1, which way did the camera go most on its way to picture 2?",
@@ -58,6 +58,7 @@ _QUESTIONS = {
         "Compared with picture 1, is the camera of picture 2 tilted downward more steeply or less steeply?",
     ),
 }
+"""Form -> wordings, the plainest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class CameraMotion:
 
     def _item(self, form: str, cases: Sequence[tuple[str, Pair]], rng: np.random.Generator) -> QAItem:
         answer, pair = fair_draw(cases, rng=rng)
-        question = f"{_SAME_SCENE} {choose(_QUESTIONS[form], rng=rng, short=self.short_prompt)}"
+        question = f"{_SAME_SCENE} {choose(QUESTIONS[form], rng=rng, short=self.short_prompt)}"
         others: Sequence[str] = (_OPPOSITE[answer],) if form in ("turn", "tilt") else ()
         told = answer
         if form == "move":

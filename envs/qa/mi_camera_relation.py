@@ -34,7 +34,7 @@ MIN_LEAD = 0.12
 
 _NUM_OTHERS = 3
 _PLACES = ("first", "second")
-_QUESTIONS = {
+QUESTIONS = {
     "side": (
         "Standing where picture 1 was taken and facing its scene, on which side was picture 2 taken?",
         "Let the camera of picture 1 look ahead. Seen from above, where is the camera of picture 2?",
@@ -58,6 +58,7 @@ _QUESTIONS = {
         "Compare the heights of the two cameras: is the first or the second one higher?",
     ),
 }
+"""Form -> wordings, the plainest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,7 @@ class CameraRelation:
         return self._make(pair, f"{question}{how}", answer, about, (answer, other))
 
     def _wording(self, form: str, rng: np.random.Generator) -> str:
-        return choose(_QUESTIONS[form], rng=rng, short=self.short_prompt)
+        return choose(QUESTIONS[form], rng=rng, short=self.short_prompt)
 
     def _make(
         self,

@@ -27,7 +27,7 @@ from vst_vla.vla.contracts import Array, SceneState
 _MOST_OBJECTS = 7
 _SPLIT_SHARE = 0.7
 _NUM_OTHERS = 3
-_QUESTIONS = {
+QUESTIONS = {
     "compass": (
         "Seen from above, let {b} be north of {a}. In which direction from {a} is {c}?",
         "Take the direction from {a} to {b} as north. Which compass direction leads from {a} to {c}?",
@@ -43,6 +43,7 @@ _QUESTIONS = {
         "Put a clock face on {a} so that 12 o'clock points at {b}. Towards which hour does {c} lie?",
     ),
 }
+"""Dial -> wordings, the plainest first."""
 _FORMS = (("compass", "word"), ("compass", "letters"), ("sides", "word"), ("sides", "letters"), ("clock", "letters"))
 
 Triple = tuple[Seen, Seen, Seen]
@@ -109,7 +110,7 @@ def direction_item(
         return None
     answer, triple = fair_draw(cases, rng=rng)
     names = [f"the {seen.category}" for seen in triple]
-    question = choose(_QUESTIONS[dial], rng=rng, short=family.short_prompt)
+    question = choose(QUESTIONS[dial], rng=rng, short=family.short_prompt)
     question = question.format(a=names[0], b=names[1], c=names[2])
     others = some(DIALS[dial], count=_NUM_OTHERS, without=answer, rng=rng)
     if form == "letters":

@@ -19,18 +19,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from vst_vla.envs.geometry import apply
+from vst_vla.envs.qa import mi_camera_motion, mi_camera_relation
 from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
 from vst_vla.envs.qa.marks import covers, draw_marks
 from vst_vla.envs.qa.mi_camera_motion import FINDERS, MOVES
 from vst_vla.envs.qa.mi_camera_relation import side_of, turn_between
 from vst_vla.envs.qa.mi_correspondence import same_place
 from vst_vla.envs.qa.pairs import Pair, pairs_of, position
-from vst_vla.envs.qa.quiz import Point, Turn, different, draw_points, length
+from vst_vla.envs.qa.quiz import Point, Turn, draw_points, gather_turns, length
 from vst_vla.vla.contracts import Array, SceneState
 
 MIN_LEAD = 0.06
@@ -75,7 +77,8 @@ class MultiImageQuiz:
         order = [int(place) for place in rng.permutation(len(found))]
         numbers = tuple(order.index(place) + 1 for place in range(len(found)))
         match = Match(pair=pair, points=tuple(point for point, _ in found), numbers=numbers)
-        turns = different(_draw_turns(match, rng), count=self.rounds)
+        forms = _OF_CAMERAS + _OF_POINTS * (len(found) > 0)
+        turns = gather_turns(partial(_draw_turn, forms, match, rng), tries=6 * len(forms), count=self.rounds)
         if not turns:
             return None
         coloured = tuple(Mark(point.colour, *point.spot) for point in match.points)
@@ -104,13 +107,8 @@ def _shared(pair: Pair, points: Sequence[Point]) -> Iterator[tuple[Point, tuple[
             yield point, spot
 
 
-def _draw_turns(match: Match, rng: np.random.Generator) -> Iterator[Turn]:
-    """Questions of all forms in random order, those about points where there are any."""
-    forms = [*_OF_CAMERAS, *_OF_POINTS * (len(match.points) > 0)]
-    for _ in range(6 * len(forms)):
-        turn = forms[int(rng.integers(len(forms)))](match, rng)
-        if turn is not None:
-            yield turn
+def _draw_turn(forms: Sequence[Form], match: Match, rng: np.random.Generator) -> Turn | None:
+    return forms[int(rng.integers(len(forms)))](match, rng)
 
 
 def _any(match: Match, rng: np.random.Generator) -> int:
@@ -158,10 +156,7 @@ def _apart(match: Match, rng: np.random.Generator) -> Turn | None:
 
 
 def _angle(match: Match, rng: np.random.Generator) -> Turn | None:
-    return (
-        "By how many degrees do the viewing directions of the two pictures differ?",
-        f"{turn_between(match.pair):.0f}",
-    )
+    return mi_camera_relation.QUESTIONS["turn"][0], f"{turn_between(match.pair):.0f}"
 
 
 def _step(match: Match, rng: np.random.Generator) -> Turn | None:
@@ -180,14 +175,12 @@ def _turn(match: Match, rng: np.random.Generator) -> Turn | None:
 
 def _tilt(match: Match, rng: np.random.Generator) -> Turn | None:
     answer = FINDERS["tilt"](match.pair)
-    question = "Does picture 2 look down at the scene more steeply or less steeply than picture 1?"
-    return None if answer is None else (question, answer)
+    return None if answer is None else (mi_camera_motion.QUESTIONS["tilt"][0], answer)
 
 
 def _side(match: Match, rng: np.random.Generator) -> Turn | None:
     answer = side_of(match.pair)
-    question = "Standing where picture 1 was taken and facing its scene, on which side was picture 2 taken?"
-    return None if answer is None else (question, answer)
+    return None if answer is None else (mi_camera_relation.QUESTIONS["side"][0], answer)
 
 
 Form = Callable[[Match, np.random.Generator], Turn | None]

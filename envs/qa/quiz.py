@@ -18,9 +18,9 @@ no benchmark asks it. Forms:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -30,16 +30,17 @@ from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
 from vst_vla.envs.qa.directions import DIALS, bearing, level_length, named
 from vst_vla.envs.qa.marks import COLOURS, covers, draw_marks, steady_pixels
 from vst_vla.envs.qa.mi_correspondence import place_at
+from vst_vla.envs.qa.mi_object_relation import QUESTIONS
 from vst_vla.envs.qa.video_route_plan import turn_of
 from vst_vla.envs.qa.view import View, views_of
-from vst_vla.envs.qa.wording import UNITS
+from vst_vla.envs.qa.wording import UNITS, length_text
 from vst_vla.vla.contracts import Array, SceneState
 
 MIN_POINTS, MAX_POINTS = 3, 5
 MAX_DEPTH = 2.0
 """Metres; what lies behind it is the room."""
 MIN_GAP = 0.04
-"""Metres by which one point is nearer or higher than another; half of it keeps two apart at all."""
+"""Metres by which one point is nearer or higher than another."""
 MIN_SHIFT = 0.06
 """Of the picture's width, by which one point is further left."""
 MIN_RATIO = 1.3
@@ -47,11 +48,6 @@ MIN_RATIO = 1.3
 MIN_LEVEL = 0.05
 """Metres on the level between points that make a direction."""
 _TRIES = 30
-_SIDE_QUESTIONS = {
-    "compass": "Seen from above, let {b} be north of {a}. In which direction from {a} is {c}?",
-    "sides": "Standing at {a} and facing {b}, on which side is {c}?",
-    "clock": "Seen from above, let {b} be at 12 o'clock from {a}. At which hour is {c}?",
-}
 
 Turn = tuple[str, str]
 
@@ -98,7 +94,7 @@ class Quiz:
         points = draw_points(view, count=int(rng.integers(MIN_POINTS, MAX_POINTS + 1)), rng=rng, on=self.on_objects)
         if len(points) < 2:
             return None
-        turns = different(draw_turns(points, view.width, rng), count=self.rounds)
+        turns = gather_turns(partial(_draw_turn, points, view.width, rng), tries=2 * _TRIES, count=self.rounds)
         if not turns:
             return None
         marks = tuple(Mark(point.colour, *point.spot) for point in points)
@@ -136,27 +132,28 @@ def point_at(view: View, *, spot: tuple[int, int], colour: str) -> Point:
     return Point(colour=colour, spot=spot, here=apply(view.world_to_camera, points=world), world=world)
 
 
-def draw_turns(points: Sequence[Point], width: int, rng: np.random.Generator) -> Iterator[Turn]:
-    """Questions of all forms in random order, as many as tries find."""
-    for _ in range(2 * _TRIES):
-        form = FORMS[int(rng.integers(len(FORMS)))]
-        drawn = [points[int(place)] for place in rng.permutation(len(points))]
-        turn = form(drawn, width, rng)
+def gather_turns(draw: Callable[[], Turn | None], *, tries: int, count: int) -> list[Turn]:
+    """At most so many turns with questions of their own, out of so many tries."""
+    turns: dict[str, str] = {}
+    for _ in range(tries):
+        turn = draw()
         if turn is not None:
-            yield turn
-
-
-def different(turns: Iterator[Turn], *, count: int) -> list[Turn]:
-    """The first so many with questions of their own."""
-    asked: set[str] = set()
-    fresh = (turn for turn in turns if not (turn[0] in asked or asked.add(turn[0])))  # type: ignore[func-returns-value]
-    return list(islice(fresh, count))
+            turns.setdefault(*turn)
+        if len(turns) == count:
+            break
+    return list(turns.items())
 
 
 def length(metres: float, rng: np.random.Generator) -> Turn:
     """A unit's word and the length in it."""
-    word, factor, decimals = UNITS[sorted(UNITS)[int(rng.integers(len(UNITS)))]]
-    return word, f"{metres * factor:.{decimals}f}"
+    unit = sorted(UNITS)[int(rng.integers(len(UNITS)))]
+    return UNITS[unit][0], length_text(metres, unit=unit).removesuffix(f" {unit}")
+
+
+def _draw_turn(points: Sequence[Point], width: int, rng: np.random.Generator) -> Turn | None:
+    """A question of any form; None when the points drawn for it do not allow it."""
+    form = FORMS[int(rng.integers(len(FORMS)))]
+    return form([points[int(place)] for place in rng.permutation(len(points))], width, rng)
 
 
 def _nearer(points: Sequence[Point], width: int, rng: np.random.Generator) -> Turn | None:
@@ -220,7 +217,7 @@ def _side(points: Sequence[Point], width: int, rng: np.random.Generator) -> Turn
     dial = sorted(DIALS)[int(rng.integers(len(DIALS)))]
     side = None if angle is None else named(angle, dial=DIALS[dial])
     phrases = dict(zip("abc", [point.phrase for point in points], strict=False))
-    return None if side is None else (_SIDE_QUESTIONS[dial].format(**phrases), side)
+    return None if side is None else (QUESTIONS[dial][0].format(**phrases), side)
 
 
 def _turn(points: Sequence[Point], width: int, rng: np.random.Generator) -> Turn | None:
