@@ -26,7 +26,7 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     for stage in made:
         assert compose(stage.verb, stage.arguments)  # every override is known to its verb
     sets = [a.removeprefix("out=O/questions/") for s in made for a in s.arguments if a.startswith("out=O/questions/")]
-    assert [name for name in sets if name.startswith("thoughts")] == ["thoughts/object", "thoughts/ten"]
+    assert [name for name in sets if name.startswith("thoughts")] == ["thoughts/spatial"]
     assert len([name for name in sets if name.startswith("stills")]) == len(config["scenes"]) == 3
     learnt = [s.arguments for s in made if any(a.startswith("out=O/questions/stills") for a in s.arguments)]
     assert all({"varied_looks=0.8", "cameras=[]"} <= set(arguments) for arguments in learnt)
