@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from vst_vla.envs.revision import code_revision
 from vst_vla.policies.benchmark_run import run_benchmark
 from vst_vla.policies.tuning_data import apart
 from vst_vla.policies.tuning_report import choice_rows, fallen, family_rows, form_rows, lifted
-from vst_vla.scripts import benchmark, grpo, qa
+from vst_vla.scripts import benchmark, grpo, qa, train
 from vst_vla.scripts.config import compose
 from vst_vla.scripts.exit_status import exit_status
 from vst_vla.scripts.stages import Progress, Stage, overrides, run_stages
-from vst_vla.scripts.together import train_together
 from vst_vla.vla.benchmarks import make_benchmark
 from vst_vla.vla.benchmarks.base import Scored
 from vst_vla.vla.contracts import unknown_name
@@ -76,8 +74,7 @@ def training_stages(config: dict[str, Any]) -> Iterator[Stage]:
     checkpoint = config["backbone"]
     for name in trainings(config):
         settings = config["grpo"] if name == GRPO else config["train"][name]
-        together = partial(train_together, processes=config["processes"])
-        verb, run, length = (GRPO, grpo.main, "rl") if name == GRPO else ("train", together, "recipe")
+        verb, run, length = (GRPO, grpo.main, "rl") if name == GRPO else ("train", train.main, "recipe")
         given = {"backbone": {"name": checkpoint}, "out": f"{config['out']}/{name}", "seed": config["seed"]}
         arguments = overrides(settings | given)
         yield Stage(name=name, verb=verb, run=run, arguments=[*arguments, f"{length}.steps={config['steps'][name]}"])

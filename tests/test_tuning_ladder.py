@@ -52,12 +52,6 @@ def test_it_may_end_earlier():
         list(training_stages(compose("tuning_ladder", ["last=sfd"])))
 
 
-def test_no_process_cannot_train():
-    stage = next(iter(training_stages(compose("tuning_ladder", ["processes=0"]))))
-    with pytest.raises(ValueError, match="processes is 0, expected at least 1"):
-        stage.run(stage.arguments)
-
-
 def dataset(folder, *, suite, seed, families):
     """Which of two pictures is dark, asked four times for each family, under what `vst-vla qa` says of its sets."""
     rows = []
