@@ -27,6 +27,8 @@ SPARE = 4
 """Further questions among which the ledger chooses, for each that is wanted."""
 BARREN_SCENES, BARREN_CLIPS = 40, 10
 """Scenes, and clips, in a row without one usable question, after which the families still missing are given up."""
+LAST_PATIENCE = 4
+"""How many times as long a family is waited for that no other can make up for: giving up would end the run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,21 +100,25 @@ class Interview:
             if asked.items:
                 yield asked
             barren = 0 if asked.items else barren + 1
-            if barren == patience:
-                self._hand_on(missing, patience=patience)
+            heirs = self._heirs(missing) if barren >= patience else ()
+            if heirs:
+                self._hand_on(missing, heirs=heirs)
                 barren = 0
+            elif barren == LAST_PATIENCE * patience:
+                raise ValueError(
+                    f"{barren} scenes of {self._where} in a row allow no question of family {' or '.join(missing)}: "
+                    "leave it out, or use larger pictures or other cameras"
+                )
 
-    def _hand_on(self, missing: Sequence[str], *, patience: int) -> None:
-        """Lets other families make up for these: those about scenes for those about clips, where there are any."""
-        self._fruitful -= set(missing)
+    def _heirs(self, missing: Sequence[str]) -> Sequence[str]:
+        """Families that can make up for these: those about scenes for those about clips, where there are any."""
         of_clips = missing[0] in self._of_clips
+        fruitful = self._fruitful - set(missing)
         heirs = sorted(self._of_scenes) if of_clips else []
-        heirs = heirs or sorted(self._fruitful & (self._of_clips if of_clips else self._of_scenes).keys())
-        if not heirs:
-            raise ValueError(
-                f"{patience} scenes of {self._where} in a row allow no question of family {' or '.join(missing)}: "
-                "leave it out, or use larger pictures or other cameras"
-            )
+        return heirs or sorted(fruitful & (self._of_clips if of_clips else self._of_scenes).keys())
+
+    def _hand_on(self, missing: Sequence[str], *, heirs: Sequence[str]) -> None:
+        self._fruitful -= set(missing)
         for number in range(sum(self._wanted.pop(name) for name in missing)):
             self._wanted[heirs[number % len(heirs)]] += 1
 

@@ -13,7 +13,7 @@ import pytest
 from vst_vla.envs.assets import find_assets
 from vst_vla.envs.qa import FAMILIES, make_family
 from vst_vla.envs.qa.base import Clip, takes_clips
-from vst_vla.envs.qa.interview import BARREN_SCENES, Interview
+from vst_vla.envs.qa.interview import BARREN_SCENES, LAST_PATIENCE, Interview
 from vst_vla.envs.qa.plan import QASettings, Shard
 from vst_vla.envs.qa.stage import Shot, Stage
 from vst_vla.scripts import qa as qa_script
@@ -50,7 +50,8 @@ class BlindStage(Stage):
 
     def __init__(self) -> None:
         super().__init__("libero_object", task_id=0, assets=find_assets("libero_object"))
-        self.scene = emptied(super().rearranged(SETTINGS.shot, rng=np.random.default_rng(0)))
+        self.seen = super().rearranged(SETTINGS.shot, rng=np.random.default_rng(0))
+        self.scene = emptied(self.seen)
         self.times_asked = 0
 
     def rearranged(self, shot: Shot, *, rng: np.random.Generator) -> SceneState:
@@ -77,7 +78,17 @@ def test_a_dataset_of_such_scenes_ends_with_one_line(stage: BlindStage) -> None:
     with pytest.raises(ValueError, match="allow no question of family depth_order or detection: leave it out") as info:
         list(Interview(SETTINGS, shard, stage=stage).run())
     assert "\n" not in str(info.value)
-    assert stage.times_asked == BARREN_SCENES
+    assert stage.times_asked == LAST_PATIENCE * BARREN_SCENES
+
+
+def test_a_rare_family_is_waited_for_where_no_other_can_take_over(
+    stage: BlindStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barren = iter([stage.scene] * (BARREN_SCENES + 5))
+    monkeypatch.setattr(stage, "rearranged", lambda shot, *, rng: next(barren, stage.seen))
+    shard = Shard(number=0, suite="libero_object", task_id=0, wanted=(("detection", 2),))
+    asked = list(Interview(SETTINGS, shard, stage=stage).run())
+    assert [item.family for some in asked for item in some.items] == ["detection"] * 2
 
 
 def test_other_families_take_the_place_of_one_that_no_scene_allows(
