@@ -35,7 +35,8 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
     assert trained == [
         ("sight", "backbone.name=tiny-reader"),
         ("words", "backbone.name=O/sight/model"),
-        ("sft", "backbone.name=O/words/model"),
+        ("quizzes", "backbone.name=O/words/model"),
+        ("sft", "backbone.name=O/quizzes/model"),
         ("cold_start", "backbone.name=O/sft/model"),
         ("grpo", "backbone.name=O/cold_start/model"),
     ]
@@ -47,7 +48,7 @@ def test_every_stage_starts_from_the_one_before_and_is_tested():
 
 def test_it_may_end_earlier():
     asked = list(training_stages(compose("tuning_ladder", ["out=O", "last=sft"])))
-    assert [stage.name for stage in asked] == ["sight", "words", "sft", "sft tests"]
+    assert [stage.name for stage in asked] == ["sight", "words", "quizzes", "sft", "sft tests"]
     with pytest.raises(ValueError, match=r"unknown stage 'sfd'.*sft"):
         list(training_stages(compose("tuning_ladder", ["last=sfd"])))
 
@@ -84,7 +85,7 @@ def dataset(folder, *, suite, seed, families):
 @pytest.mark.slow
 def test_the_ladder_in_small(tmp_path):
     config = compose("tuning_ladder", [f"out={tmp_path}", "steps.sft=1", "steps.grpo=1", "benchmark.max_new_tokens=4"])
-    unlabelled = {f"recipe.{name}_weight": 0.0 for name in ("readout", "pointing", "gaze")}
+    unlabelled = {f"recipe.{name}_weight": 0.0 for name in ("readout", "pointing", "gaze", "recall")}
     config["train"] = {
         "sft": config["train"]["sft"] | unlabelled | {"data": {"spatial": f"{tmp_path}/questions/dense"}}
     }

@@ -269,7 +269,7 @@ class VLAModel(nn.Module):
             if not self.supervision.alone:
                 losses = {name: self._language_loss(batch, hidden=prompts.read_all())}
         cells = to_cells(batch["token_cells"], poses=batch["token_poses"], marks=batch["token_marks"])
-        names = {key: batch.get(key) for key in ("mentions", "meant")}
+        names = {key: batch.get(key) for key in ("mentions", "meant", "recalls")}
         given = {"places": batch["cell_tokens"], "cells": cells, **names}
         return losses | self.supervision(heard, prompts=prompts, **given)
 

@@ -22,6 +22,7 @@ IGNORED = -100
 IMAGE_TOKEN = "<|image_pad|>"
 VIDEO_TOKEN = "<|video_pad|>"
 MESSAGE_END = "<|im_end|>"
+ANSWER_HEADER = "<|im_start|>assistant\n"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 SYSTEM_PROMPT = "You are a helpful assistant."
 THINKING_PROMPT = (
@@ -104,7 +105,7 @@ def render(messages: Sequence[Message], *, add_generation_prompt: bool = False) 
         segments.append(Segment(text=text, is_target=message["role"] == "assistant"))
         segments.append(Segment(text="\n", is_target=False))
     if add_generation_prompt:
-        segments.append(Segment(text="<|im_start|>assistant\n", is_target=False))
+        segments.append(Segment(text=ANSWER_HEADER, is_target=False))
     return segments
 
 

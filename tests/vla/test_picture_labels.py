@@ -29,7 +29,13 @@ from vst_vla.vla.train.network import build_network
 from vst_vla.vla.train.run import train
 from vst_vla.vla.train.trainer import latest_checkpoint
 
-LESSONS = {"readout_weight": 2.0, "alignment_weight": 0.5, "pointing_weight": 1.0, "gaze_weight": 0.25}
+LESSONS = {
+    "readout_weight": 2.0,
+    "alignment_weight": 0.5,
+    "pointing_weight": 1.0,
+    "gaze_weight": 0.25,
+    "recall_weight": 0.125,
+}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +108,7 @@ def test_labels_are_held_against_their_own_pictures_tokens_packed_or_padded(
         colours = batch["token_cells"][::2, 0, 0].tolist()  # of the left half, upper and lower
         assert [table.classes[colour] for colour in colours] == ["red"] * 2 + ["blue"] * 4 + ["green"] * 2
     ours, theirs = losses(model, packed), losses(model, padded)
-    assert ours.keys() == theirs.keys() == {"spatial", "readouts", "alignment", "pointing", "gaze"}
+    assert ours.keys() == theirs.keys() == {"spatial", "readouts", "alignment", "pointing", "gaze", "recall"}
     for name, found in ours.items():
         torch.testing.assert_close(found["loss"], theirs[name]["loss"], atol=1e-5, rtol=1e-5)
     alone = [losses(model, collator.questions([record]))["readouts"]["depth_error"] for record in records[1::2]]
@@ -269,7 +275,8 @@ def test_a_run_learns_what_its_pictures_show_and_leaves_nothing_of_it_behind(
     lines = json.loads((newest / "trainer_state.json").read_text())["log_history"]
     first = lines[0]
     weighed = first["spatial/loss"] + 2 * first["readouts/loss"] + 0.5 * first["alignment/loss"]
-    assert first["loss"] == pytest.approx(weighed + first["pointing/loss"] + 0.25 * first["gaze/loss"], rel=1e-3)
+    weighed += first["pointing/loss"] + 0.25 * first["gaze/loss"] + 0.125 * first["recall/loss"]
+    assert first["loss"] == pytest.approx(weighed, rel=1e-3)
     assert first["readouts/place_error"] > 1 > lines[-2]["readouts/place_error"]
     for metric in ("readouts/class_accuracy", "pointing/hit"):
         before, after = (np.mean([line[metric] for line in part]) for part in (lines[:3], lines[-4:-1]))

@@ -101,7 +101,7 @@ def test_two_processes_teach_what_pictures_show_as_one_does(
     """Also where the pictures of one are without labels, or nothing of the language model is used."""
     learning_data.write_labelled_questions(tmp_path / "data")
     settings = [*PACKS, "readout_weight=1.0", f"spatial_weight={words}", f"geometry_depth={words / 2}"]
-    settings += [f"pointing_weight={words}", f"gaze_weight={words}"]
+    settings += [f"pointing_weight={words}", f"gaze_weight={words}", f"recall_weight={words}"]
     train = ["train", "recipe=tiny_sight", f"data.spatial={tmp_path / 'data'}"]
     train += [f"++recipe.{setting}" for setting in [*settings, "log_every=1", "num_workers=0"]]
     assert on_one_process_only("token_cells", tmp_path / "data", recipe="tiny_sight", settings=settings)

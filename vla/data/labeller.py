@@ -17,8 +17,9 @@ from transformers import PreTrainedTokenizerBase
 from vst_vla.vla.contracts import Array
 from vst_vla.vla.data.names import ClassNames, name_ends, visual_places
 from vst_vla.vla.data.picture_labels import EACH, LabelTable, token_labels
+from vst_vla.vla.data.turns import asked_names
 from vst_vla.vla.geometry.cells import TOKEN_PX
-from vst_vla.vla.prompt import Encoded
+from vst_vla.vla.prompt import ANSWER_HEADER, Encoded
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta")
 """Names of the points that `vst-vla qa` draws without a letter."""
@@ -39,6 +40,7 @@ class Labeller:
     def __init__(self, table: LabelTable, *, tokenizer: PreTrainedTokenizerBase) -> None:
         self._table, self._tokenizer = table, tokenizer
         self._names = ClassNames(table.classes, tokenizer=tokenizer)
+        self._header = len(tokenizer.encode(ANSWER_HEADER, add_special_tokens=False))
         self._points = {
             name: [tokenizer.encode(f" {name}{dash}point", add_special_tokens=False) for dash in " -"]
             for name in COLOURS
@@ -52,9 +54,10 @@ class Labeller:
         """What there is of these.
 
         `token_cells` (V,c*c,5), `cell_tokens` (V,): where those tokens are, `token_poses` (V,3,4): of their cameras,
-        `token_marks` (V,c*c) of `MARKS`, `mentions` (M,4) and `meant` (P,2). A mention is the place of a name's last
-        token in a question, the first and one past the last of the V tokens that it can mean, and the pictures that
-        those show. What it does mean are pairs of its number and of a cell's among the V * c * c.
+        `token_marks` (V,c*c) of `MARKS`, `mentions` (M,4), `meant` (P,2) and `recalls` (R,1+MOST). A mention is the
+        place of a name's last token in a question, the first and one past the last of the V tokens that it can mean,
+        and the pictures that those show. What it does mean are pairs of its number and of a cell's among the V * c * c.
+        A recall is the place that an answer's first word is predicted from, and the numbers of its question's mentions.
 
         Args:
             records: of the batch, their pictures of the final size.
@@ -65,7 +68,7 @@ class Labeller:
             ValueError: labels that cannot be read.
         """
         cells, places, mentions, meant = list[Array](), list[int](), list[tuple[int, ...]](), list[Array]()
-        poses, marks = list[Array](), list[Array]()
+        poses, marks, recalls = list[Array](), list[Array](), list[tuple[int, ...]]()
         for record, row, start in zip(records, rows, starts, strict=True):
             labels = self._table.read(record)
             if labels is None:
@@ -75,7 +78,11 @@ class Labeller:
             poses += [np.repeat(self._table.poses(record), [len(each) for each in shown], axis=0)]
             marks += [_marks(drawn, num_tokens=sum(map(len, shown)))]
             places += [start + place for place in visual_places(row)]
-            for place, found in self._named(row, drawn, shown=np.concatenate(shown)):
+            named = list(self._named(row, drawn, shown=np.concatenate(shown)))
+            for place, numbers in asked_names(row, named, header=self._header):
+                offset = len(mentions)
+                recalls.append((start + place, *[number + offset if number >= 0 else number for number in numbers]))
+            for place, found in named:
                 meant.append(np.stack([np.full(len(found), len(mentions)), first * EACH**2 + found], axis=1))
                 mentions.append((start + place, first, len(places), len(labels)))
         if not cells:
@@ -85,6 +92,8 @@ class Labeller:
         batch["cell_tokens"] = torch.tensor(places)
         if mentions:
             batch |= {"mentions": torch.tensor(mentions), "meant": torch.from_numpy(np.concatenate(meant))}
+        if recalls:
+            batch["recalls"] = torch.tensor(recalls)
         return batch
 
     def _named(self, row: Encoded, drawn: Sequence[tuple[str, int]], *, shown: Array) -> Iterator[tuple[int, Array]]:

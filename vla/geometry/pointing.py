@@ -69,13 +69,14 @@ class Pointing(nn.Module):
         entropy = -(target * scores.log_softmax(1).masked_fill(~own, 0.0)).sum(1)
         best = shown.gather(1, scores.argmax(1, keepdim=True)) > 0
         said = self.place(named.to(width)).float()
-        near = (cells.drawn & (cells.depth < REACH)).float()
+        middles = {"cells": cells, "meant": meant, "num_names": len(named)}
         placed = cells.points if cells.placed is None else cells.placed
-        error = _place_error(said[:, :3], placed, near=near, meant=meant, asked=pictures > 0)
+        error = _place_error(said[:, :3], *meant_places(placed, **middles))
         log = {"hit": best.float().mean(), "place_error": error.detach()}
         if cells.placed is None:  # points are in the robot's axes, not a camera's
             return {"loss": entropy.mean() + error / LENGTH, **log}
-        seen_error = _place_error(said[:, 3:], cells.points, near=near, meant=meant, asked=pictures == 1)
+        middle, known = meant_places(cells.points, **middles)
+        seen_error = _place_error(said[:, 3:], middle, known & (pictures == 1))
         return {"loss": entropy.mean() + (error + seen_error) / LENGTH, **log, "seen_error": seen_error.detach()}
 
 
@@ -109,22 +110,25 @@ def named_cells(named: torch.Tensor, classes: torch.Tensor, *, shape: torch.Size
     return {"mentions": mentions, "meant": torch.stack([name, first[name] * each + cell], dim=1)}
 
 
-def _place_error(
-    said: torch.Tensor, points: torch.Tensor, *, near: torch.Tensor, meant: torch.Tensor, asked: torch.Tensor
-) -> torch.Tensor:
-    """Mean distance along an axis, m, of places (M,3) from the middle of the cells that names mean.
+def meant_places(
+    points: torch.Tensor, *, cells: Cells, meant: torch.Tensor, num_names: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The middle (M,3) of the cells within reach that each name means, and whether there are any (M,).
 
     Args:
-        said: the places.
-        points: (V,c*c,3) of all cells.
-        near: (V,c*c) 1 for those within reach, the others 0.
+        points: (V,c*c,3) of all cells, in any axes.
+        cells: of which those count that are drawn and within reach.
         meant: see `Pointing`.
-        asked: (M,) bool, of which names.
+        num_names: M.
     """
     names, cell = meant.unbind(1)
-    counted = near.flatten()[cell]
-    count = near.new_zeros(len(said)).index_add(0, names, counted)
-    total = points.new_zeros(said.shape).index_add(0, names, points.flatten(0, 1)[cell] * counted[:, None])
-    middle = total / count.clamp(min=1.0)[:, None]
-    known = ((count > 0) & asked).float()
-    return ((said - middle).abs().mean(1) * known).sum() / known.sum().clamp(min=1.0)
+    counted = (cells.drawn & (cells.depth < REACH)).float().flatten()[cell]
+    count = points.new_zeros(num_names).index_add(0, names, counted)
+    total = points.new_zeros(num_names, 3).index_add(0, names, points.flatten(0, 1)[cell] * counted[:, None])
+    return total / count.clamp(min=1.0)[:, None], count > 0
+
+
+def _place_error(said: torch.Tensor, middle: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Mean distance along an axis, m, of places (M,3) from where they are, of the known ones (M,)."""
+    counted = known.float()
+    return ((said - middle).abs().mean(1) * counted).sum() / counted.sum().clamp(min=1.0)

@@ -22,11 +22,12 @@ from vst_vla.vla.geometry.cells import Cells
 from vst_vla.vla.geometry.gaze import Gaze
 from vst_vla.vla.geometry.pointing import Pointing, shown_cells
 from vst_vla.vla.geometry.readouts import Readouts
+from vst_vla.vla.geometry.recall import Recall
 from vst_vla.vla.memory import recorded, rotate, text_rotation
 from vst_vla.vla.reading import PromptReader
 
-READOUTS, ALIGNMENT, POINTING, GAZE = "readouts", "alignment", "pointing", "gaze"
-LESSONS = (READOUTS, ALIGNMENT, POINTING, GAZE)
+READOUTS, ALIGNMENT, POINTING, GAZE, RECALL = "readouts", "alignment", "pointing", "gaze", "recall"
+LESSONS = (READOUTS, ALIGNMENT, POINTING, GAZE, RECALL)
 
 
 class Supervision(nn.Module):
@@ -43,7 +44,7 @@ class Supervision(nn.Module):
         alone: conversations are not learnt beside it, so that no more of them is read than this needs.
 
     Raises:
-        ValueError: an unknown name, or a gaze of no layer.
+        ValueError: an unknown name, a gaze of no layer, or a recall in none or behind the last.
     """
 
     def __init__(
@@ -75,19 +76,27 @@ class Supervision(nn.Module):
             if self.layer == 0:
                 raise ValueError(f"recipe.geometry_depth is {depth}, but names look in the layer before: try 0.5")
             self.gaze = Gaze(num_heads=int(text.num_attention_heads), num_groups=int(text.num_key_value_heads))
+        self.recall: Recall | None = None
+        if RECALL in lessons:
+            if not 0 < self.layer < text.num_hidden_layers:
+                raise ValueError(f"recipe.geometry_depth is {depth}, but answers recall in the layer behind: try 0.5")
+            self.recall = Recall(hidden_dim=hidden_dim)
 
     @contextmanager
     def listening(self, prompts: PromptReader) -> Iterator[list[torch.Tensor]]:
         """A list that fills with what the layer makes of the prompts, (B,L,D) each time they are read meanwhile.
 
-        Where names are to look, the layer's queries and keys come before it.
+        Where names are to look, the layer's queries and keys come before it; where answers are to recall, what the next
+        layer makes of it comes behind.
         """
         if self.layer == 0:
             yield [prompts.embeds]
             return
-        layer = prompts.vlm.model.language_model.layers[self.layer - 1]
+        layers = prompts.vlm.model.language_model.layers
+        layer = layers[self.layer - 1]
         looking = [layer.self_attn.q_proj, layer.self_attn.k_proj] if self.gaze is not None else []
-        with recorded([*looking, layer]) as heard:
+        behind = [layers[self.layer]] if self.recall is not None else []
+        with recorded([*looking, layer, *behind]) as heard:
             yield heard
 
     def forward(
@@ -99,6 +108,7 @@ class Supervision(nn.Module):
         cells: Cells,
         mentions: torch.Tensor | None = None,
         meant: torch.Tensor | None = None,
+        recalls: torch.Tensor | None = None,
     ) -> dict[str, dict[str, torch.Tensor]]:
         """Each lesson's {"loss": scalar, detached scalars to log}.
 
@@ -109,12 +119,14 @@ class Supervision(nn.Module):
             cells: what they are asked about.
             mentions: (M,4) names in the prompts, see `Pointing`; None where there are none.
             meant: (P,2) the cells that they mean, likewise.
+            recalls: (R,1+MOST) where answers begin, and the names in their questions (see `Recall`), likewise.
         """
         read = self._read(heard)
         if read is None:
             with self.listening(prompts) as again:
                 prompts.read_all()
             read = again
+        later = read.pop() if self.recall is not None else None
         *looks, hidden = read
         words = hidden[:, : prompts.embeds.shape[1]].flatten(0, 1)
         losses = {name: lesson(words[places], cells) for name, lesson in self.lessons.items()}
@@ -124,14 +136,17 @@ class Supervision(nn.Module):
         if self.pointing is not None:
             names = {"named": words[mentions[:, 0]], "mentions": mentions, "meant": meant, "shown": shown}
             losses[POINTING] = self.pointing(words[places], cells, **names)
+        if self.recall is not None and later is not None and recalls is not None:
+            given = {"names": recalls[:, 1:], "mentions": mentions, "meant": meant}
+            losses[RECALL] = self.recall(later.flatten(0, 1)[recalls[:, 0]], cells, **given)
         if self.gaze is not None:
             queries, keys = _turned(looks, prompts)
             losses[GAZE] = self.gaze(queries, keys, places=places, mentions=mentions, shown=shown)
         return losses
 
     def _read(self, heard: list[torch.Tensor]) -> list[torch.Tensor] | None:
-        """Queries and keys, if names are to look, and states of a reading that gradients flow back from."""
-        each = 1 if self.gaze is None else 3
+        """Of a reading that gradients flow back from: queries and keys for gaze, states, the next ones for recall."""
+        each = 1 + 2 * (self.gaze is not None) + (self.recall is not None)
         readings = (heard[start : start + each] for start in range(0, len(heard), each))
         return next((reading for reading in readings if reading[-1].requires_grad), None)
 

@@ -10,7 +10,7 @@ import torch
 from vst_vla.vla.blocks import SELECTIVE
 from vst_vla.vla.contracts import check_history, check_names, unknown_name
 from vst_vla.vla.data.mixture import ROBOT, SPATIAL
-from vst_vla.vla.geometry.supervision import ALIGNMENT, GAZE, POINTING, READOUTS
+from vst_vla.vla.geometry.supervision import ALIGNMENT, GAZE, POINTING, READOUTS, RECALL
 from vst_vla.vla.spec import LEAST_SHARE
 from vst_vla.vla.train.optimizer import ADAMW, OPTIMIZERS
 from vst_vla.vla.transforms import Augmentation
@@ -23,6 +23,7 @@ LESSON_WEIGHTS = {
     ALIGNMENT: "alignment_weight",
     POINTING: "pointing_weight",
     GAZE: "gaze_weight",
+    RECALL: "recall_weight",
 }
 """Lesson of `geometry.supervision` -> the setting that is the factor on its loss."""
 
@@ -48,6 +49,8 @@ class Recipe:
         pointing_weight: factor on the loss of names, in such conversations and in instructions, that are to point at
             what they mean (`geometry.pointing`).
         gaze_weight: factor on the loss of their attention to it (`geometry.gaze`), in the last of the layers below.
+        recall_weight: factor on the loss of answers that are to begin with the places of what their question names
+            (`geometry.recall`), in the layer behind; for runs on conversations alone.
         geometry_depth: share of the language model's layers after which those tokens are taught, 0 before the first.
         ema: share of an average of the weights that every step keeps, such as 0.999; the finished checkpoint holds the
             average. 0 for the last weights.
@@ -96,6 +99,7 @@ class Recipe:
     alignment_weight: float = 0.0
     pointing_weight: float = 0.0
     gaze_weight: float = 0.0
+    recall_weight: float = 0.0
     geometry_depth: float = 0.75
     ema: float = 0.0
     warmup: float = 0.03

@@ -79,12 +79,7 @@ def train(
         processes.print(f"{model_folder} is finished already; give another out=… to train again")
         return model_folder
     set_seed(seed)
-    demonstrations = None
-    if robot is not None:
-        chunk = int((head or {})["chunk"])
-        demonstrations = RobotDataset(
-            robot, chunk=chunk, options=reader, geometry=bool(recipe.lessons), history=recipe.history or ()
-        )
+    demonstrations = _demonstrations(recipe, robot, head=head, reader=reader) if robot is not None else None
     sets = _sets(spatial, weights=weights)
     labels = find_labels(sets) if recipe.lessons and demonstrations is None else None
     build = partial(build_network, recipe, backbone=backbone, head=head, data=demonstrations, labels=labels, seed=seed)
@@ -126,6 +121,19 @@ def train(
         finished.save(model_folder)
     processes.wait_for_everyone()
     return model_folder
+
+
+def _demonstrations(
+    recipe: Recipe, robot: str | Path | Sequence[str | Path], *, head: Mapping[str, Any] | None, reader: ReaderOptions
+) -> RobotDataset:
+    """What a policy learns from. Raises ValueError as `RobotDataset`, or for a lesson that is for answers alone."""
+    if recipe.recall_weight:
+        raise ValueError(
+            f"recipe.recall_weight is {recipe.recall_weight}, but demonstrations have no answers that could recall: "
+            "set it to 0, or leave data.robot out"
+        )
+    chunk = int((head or {})["chunk"])
+    return RobotDataset(robot, chunk=chunk, options=reader, geometry=bool(recipe.lessons), history=recipe.history or ())
 
 
 def _told(batches: StepBatches, *, steps: int) -> str:

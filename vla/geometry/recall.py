@@ -1,0 +1,73 @@
+"""Recall: where an answer begins, the network knows where all things are that its question names, in their order.
+
+`Pointing` brings an object's place to its name. To compare two of them, an answer's first token has to hold both, and
+apart; attention that is drawn to both alike brings their mean, off which no comparison can be read. Places are read off
+by one linear map, so that the layers behind can take differences. Alain and Bengio 2016 (arXiv 1610.01644) read layers
+off so to understand them; here they are taught by it. For training alone.
+
+Letters: R answers, D hidden, M names, P pairs of a name and a cell, V visual tokens, c cells of a token's side.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vst_vla.vla.geometry.cells import Cells
+from vst_vla.vla.geometry.pointing import meant_places
+from vst_vla.vla.geometry.readouts import LENGTH
+
+MOST = 4
+"""Names of a question that are recalled; those behind them are not."""
+
+
+class Recall(nn.Module):
+    """How far off the places are said to be that answers begin with.
+
+    Args:
+        hidden_dim: D.
+    """
+
+    def __init__(self, *, hidden_dim: int) -> None:
+        super().__init__()
+        self.place = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Linear(hidden_dim, MOST * 6))
+
+    def forward(
+        self,
+        begins: torch.Tensor,
+        cells: Cells,
+        *,
+        names: torch.Tensor,
+        mentions: torch.Tensor,
+        meant: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """{"loss", and to log "place_error" and "seen_error": how far off in the robot's axes and the camera's, m}.
+
+        Args:
+            begins: (R,D) states from which answers' first words are predicted.
+            cells: what visual tokens show, of conversations' pictures.
+            names: (R,MOST) the numbers of the names in each one's question, in order, and -1 where there are no more.
+            mentions: (M,4), see `Pointing`.
+            meant: (P,2), likewise.
+        """
+        assert cells.placed is not None
+        said = self.place(begins.to(self.place[0].weight.dtype)).float().unflatten(1, (MOST, 6))
+        given = names >= 0
+        alone = given & (mentions[:, 3][names.clamp(min=0)] == 1)  # one picture, so one camera
+        middles = {"cells": cells, "meant": meant, "num_names": len(mentions)}
+        place_error = _error(said[..., :3], *meant_places(cells.placed, **middles), names=names, asked=given)
+        seen_error = _error(said[..., 3:], *meant_places(cells.points, **middles), names=names, asked=alone)
+        return {
+            "loss": (place_error + seen_error) / LENGTH,
+            "place_error": place_error.detach(),
+            "seen_error": seen_error.detach(),
+        }
+
+
+def _error(
+    said: torch.Tensor, middle: torch.Tensor, known: torch.Tensor, *, names: torch.Tensor, asked: torch.Tensor
+) -> torch.Tensor:
+    """Mean distance along an axis, m, of places (R,MOST,3) from those of the names (M,3), of the known ones (M,)."""
+    which = names.clamp(min=0)
+    counted = (known[which] & asked).float()
+    return ((said - middle[which]).abs().mean(-1) * counted).sum() / counted.sum().clamp(min=1.0)
