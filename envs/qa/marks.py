@@ -20,6 +20,15 @@ COLOURS = {
     "yellow": (255, 225, 40),
     "magenta": (240, 60, 240),
 }
+LABELLED = {
+    "A1": (255, 255, 255),
+    "B2": (40, 230, 230),
+    "C3": (255, 140, 20),
+    "D4": (90, 0, 130),
+    "E5": (0, 0, 0),
+    "F6": (140, 90, 40),
+}
+"""Of a point with a letter or a number: on a small picture it says which one that is where labels are hard to read."""
 LEAST_LETTER_PX = 14
 """Of a letter on a small picture, which tiny networks see smaller still."""
 _LETTER_COLOUR = (255, 255, 255)
@@ -37,7 +46,7 @@ def draw_marks(image: Array, *, marks: Sequence[Mark]) -> Array:
     draw = ImageDraw.Draw(canvas)
     radius = _radius(image.shape[0])
     for name, row, column, _ in marks:
-        colour = COLOURS.get(name, _LETTER_COLOUR)
+        colour = _colour(name)
         bounds = (column - radius, row - radius, column + radius, row + radius)
         draw.ellipse(bounds, fill=colour, outline=(0, 0, 0))
         if name not in COLOURS:
@@ -56,6 +65,12 @@ def steady_pixels(mask: Array, *, depth: Array) -> Array:
     inside[[0, -1]] = False
     inside[:, [0, -1]] = False
     return inside & (far - near < 2 * _MAX_STEP)
+
+
+def _colour(name: str) -> tuple[int, int, int]:
+    """Of a point by a colour's name, or by its label; white for any other name."""
+    labelled = (colour for labels, colour in LABELLED.items() if name in labels)
+    return COLOURS[name] if name in COLOURS else next(labelled, _LETTER_COLOUR)
 
 
 def _radius(size: int) -> int:
