@@ -20,7 +20,7 @@ COLOURS = {
     "yellow": (255, 225, 40),
     "magenta": (240, 60, 240),
 }
-LABELLED = {
+LABEL_COLOURS = {
     "A1": (255, 255, 255),
     "B2": (40, 230, 230),
     "C3": (255, 140, 20),
@@ -69,7 +69,7 @@ def steady_pixels(mask: Array, *, depth: Array) -> Array:
 
 def _colour(name: str) -> tuple[int, int, int]:
     """Of a point by a colour's name, or by its label; white for any other name."""
-    labelled = (colour for labels, colour in LABELLED.items() if name in labels)
+    labelled = (colour for labels, colour in LABEL_COLOURS.items() if name in labels)
     return COLOURS[name] if name in COLOURS else next(labelled, _LETTER_COLOUR)
 
 
