@@ -2,8 +2,8 @@
 
 A name alone asks a network for what it has been taught to call by it. With the point, a question can be answered about
 objects that nobody ever named to it; held-out sets with new kinds of objects want that. The point comes before the name
-and at every mention: who reads from left to right knows at the name what is meant, also in a list of options. Answers
-stay as they are.
+and at every mention: who reads from left to right knows at the name what is meant, also in a list of options. An answer
+that is one of these objects calls it as the question does.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ def pointed(item: QAItem, *, scene: SceneState, rng: np.random.Generator) -> QAI
         return item
     colours = [str(colour) for colour in rng.permutation(sorted(COLOURS))]
     marks: list[Mark] = []
-    question = item.question
+    question, answer, words = item.question, item.answer, item.words
     for category, mention in _named(item, views[0]).items():
         mark = _mark(category, views, marks, colours, rng) if len(marks) < len(colours) else None
         if mark is not None:
             marks.append(mark)
-            question = mention.sub(rf"\g<1>{mark.name}-point {category}", question)
+            called = f"{mark.name}-point {category}"
+            question = mention.sub(rf"\g<1>{called}", question)
+            answer, words = (_wholly(category).sub(rf"\g<1>{called}", text) for text in (answer, words))
     if not marks:
         return item
     question = f"{FIRST_FRAME} {question}" if item.kind == VIDEO else question
-    return replace(item, question=question, marks=tuple(marks), images=_drawn(item, marks))
+    marked = {"marks": tuple(marks), "images": _drawn(item, marks)}
+    return replace(item, question=question, answer=answer, words=words, **marked)
 
 
 def _views(item: QAItem, scene: SceneState) -> list[View]:
@@ -68,6 +71,11 @@ def _name(before: str, category: str, categories: Collection[str]) -> re.Pattern
     """Finds the category behind some words, but not as the beginning of a longer one's name."""
     longer = [re.escape(other[len(category) :]) for other in sorted(categories) if other.startswith(f"{category} ")]
     return re.compile(rf"\b({before}){re.escape(category)}\b" + (f"(?!{'|'.join(longer)})" if longer else ""))
+
+
+def _wholly(category: str) -> re.Pattern[str]:
+    """Finds the category where it is all that is said, or all behind a thought."""
+    return re.compile(rf"(\A|</think>){re.escape(category)}\Z")
 
 
 def _mark(

@@ -37,7 +37,8 @@ def test_a_point_lies_on_the_object_before_whose_names_its_colour_stands(scene, 
     for item in make_family(family, short_prompt=True)(scene, count=8, rng=np.random.default_rng(0)):
         made = pointed(item, scene=scene, rng=np.random.default_rng(1))
         assert POINT.sub("", made.question) == item.question, "nothing else is changed"
-        assert (made.answer, made.about, made.contest) == (item.answer, item.about, item.contest)
+        assert (made.about, made.contest) == (item.about, item.contest)
+        assert POINT.sub("", made.answer) == item.answer
         cameras = item.about.get("cameras") or [item.about["camera"]]
         behind = [(match[1], made.question[match.end() :]) for match in POINT.finditer(made.question)]
         assert {colour for colour, _ in behind} == {mark.name for mark in made.marks}
@@ -79,6 +80,18 @@ def test_every_mention_has_its_point_also_among_options_but_a_longer_name_is_ano
     assert made.question.endswith(
         f"A {colour}-point {basket}, B lid then {colour}-point {basket}, C. {colour}-point {basket}, D a {basket}."
     )
+
+
+@pytest.mark.parametrize("before", ["", "<think>The ketchup is nearer.</think>"])
+def test_an_answer_calls_its_object_as_the_question_does(scene, before):
+    basket = next(name for name in scene.categories if scene.categories.count(name) == 1 and "basket" in name)
+    asked = question(scene, f"Is it the {basket}?", answer=f"{before}{basket}", words=basket)
+    made = pointed(asked, scene=scene, rng=np.random.default_rng(0))
+    called = f"{made.marks[0].name}-point {basket}"
+    assert (made.question, made.answer, made.words) == (f"Is it the {called}?", f"{before}{called}", called)
+    told = replace(asked, answer=f"{basket} and ketchup", words="A")
+    made = pointed(told, scene=scene, rng=np.random.default_rng(0))
+    assert (made.answer, made.words) == (told.answer, told.words), "no name, or more than one"
 
 
 def test_training_knows_the_colours_by_the_same_names():
