@@ -49,8 +49,8 @@ def pointed(item: QAItem, *, scene: SceneState, rng: np.random.Generator) -> QAI
     if not marks:
         return item
     question = f"{FIRST_FRAME} {question}" if item.kind == VIDEO else question
-    marked = {"marks": tuple(marks), "images": _drawn(item, marks)}
-    return replace(item, question=question, answer=answer, words=words, **marked)
+    told = replace(item, question=question, answer=answer, words=words)
+    return replace(told, marks=tuple(marks), images=_drawn(item, marks))
 
 
 def _views(item: QAItem, scene: SceneState) -> list[View]:
