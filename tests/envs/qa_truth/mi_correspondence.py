@@ -6,6 +6,8 @@ import numpy as np
 
 from qa_truth.case import Case, apart
 
+COLOURS = [(255, 255, 255), (40, 230, 230), (255, 140, 20), (90, 0, 130)]  # of points 1 to 4
+
 
 def check(case: Case) -> None:
     moment, (thing,) = case.moment, case.things
@@ -23,5 +25,5 @@ def check(case: Case) -> None:
     spots = [np.array((mark.row, mark.column)) for mark in numbered]
     spread = min(np.linalg.norm(a - b) for a, b in itertools.combinations(spots, 2))
     assert spread > 0.115 * eyes[0].size, "two points cannot be told apart"
-    drawn = [np.abs(case.item.images[m.image][m.row, m.column].astype(int) - 255).max() for m in numbered]
-    assert max(drawn) == 0, "a point is not drawn"
+    drawn = [tuple(case.item.images[m.image][m.row, m.column].tolist()) for m in numbered]
+    assert drawn == COLOURS, "a point is not drawn, or not in its number's colour"
