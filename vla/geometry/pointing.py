@@ -71,12 +71,12 @@ class Pointing(nn.Module):
         said = self.place(named.to(width)).float()
         middles = {"cells": cells, "meant": meant, "num_names": len(named)}
         placed = cells.points if cells.placed is None else cells.placed
-        error = _place_error(said[:, :3], *meant_places(placed, **middles))
+        error = place_error(said[:, :3], *meant_places(placed, **middles))
         log = {"hit": best.float().mean(), "place_error": error.detach()}
         if cells.placed is None:  # points are in the robot's axes, not a camera's
             return {"loss": entropy.mean() + error / LENGTH, **log}
         middle, known = meant_places(cells.points, **middles)
-        seen_error = _place_error(said[:, 3:], middle, known & (pictures == 1))
+        seen_error = place_error(said[:, 3:], middle, known & (pictures == 1))
         return {"loss": entropy.mean() + (error + seen_error) / LENGTH, **log, "seen_error": seen_error.detach()}
 
 
@@ -128,7 +128,7 @@ def meant_places(
     return total / count.clamp(min=1.0)[:, None], count > 0
 
 
-def _place_error(said: torch.Tensor, middle: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean distance along an axis, m, of places (M,3) from where they are, of the known ones (M,)."""
+def place_error(said: torch.Tensor, middle: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Mean distance along an axis, m, of places (...,3) from where they are, of the known ones (...,)."""
     counted = known.float()
-    return ((said - middle).abs().mean(1) * counted).sum() / counted.sum().clamp(min=1.0)
+    return ((said - middle).abs().mean(-1) * counted).sum() / counted.sum().clamp(min=1.0)

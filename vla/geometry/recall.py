@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from vst_vla.vla.geometry.cells import Cells
-from vst_vla.vla.geometry.pointing import meant_places
+from vst_vla.vla.geometry.pointing import meant_places, place_error
 from vst_vla.vla.geometry.readouts import LENGTH
 
 MOST = 4
@@ -52,22 +52,15 @@ class Recall(nn.Module):
         """
         assert cells.placed is not None
         said = self.place(begins.to(self.place[0].weight.dtype)).float().unflatten(1, (MOST, 6))
-        given = names >= 0
-        alone = given & (mentions[:, 3][names.clamp(min=0)] == 1)  # one picture, so one camera
+        given, which = names >= 0, names.clamp(min=0)
+        alone = given & (mentions[:, 3][which] == 1)  # one picture, so one camera
         middles = {"cells": cells, "meant": meant, "num_names": len(mentions)}
-        place_error = _error(said[..., :3], *meant_places(cells.placed, **middles), names=names, asked=given)
-        seen_error = _error(said[..., 3:], *meant_places(cells.points, **middles), names=names, asked=alone)
+        placed, known = meant_places(cells.placed, **middles)
+        seen, _ = meant_places(cells.points, **middles)
+        error = place_error(said[..., :3], placed[which], known[which] & given)
+        seen_error = place_error(said[..., 3:], seen[which], known[which] & alone)
         return {
-            "loss": (place_error + seen_error) / LENGTH,
-            "place_error": place_error.detach(),
+            "loss": (error + seen_error) / LENGTH,
+            "place_error": error.detach(),
             "seen_error": seen_error.detach(),
         }
-
-
-def _error(
-    said: torch.Tensor, middle: torch.Tensor, known: torch.Tensor, *, names: torch.Tensor, asked: torch.Tensor
-) -> torch.Tensor:
-    """Mean distance along an axis, m, of places (R,MOST,3) from those of the names (M,3), of the known ones (M,)."""
-    which = names.clamp(min=0)
-    counted = (known[which] & asked).float()
-    return ((said - middle[which]).abs().mean(-1) * counted).sum() / counted.sum().clamp(min=1.0)
