@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,36 +108,38 @@ def test_killed_workers_are_replaced_and_their_episodes_repeated(quiet: list[Epi
     assert simulators() == []
 
 
-def kill_as_they_start(count: int) -> threading.Thread:
-    """Kills so many simulators, one after another, before they can answer; returns the thread that does."""
-
+@contextlib.contextmanager
+def killed_as_they_start(count: float) -> Iterator[set[int]]:
+    """Meanwhile so many simulators are killed, one by one, before they can answer; the set fills with their pids."""
     others = {process.pid for process in simulators()}  # that another test has left to end
+    killed: set[int] = set()
+    over = threading.Event()
 
     def watch() -> None:
-        killed: set[int] = set()
-        while len(killed) < count:
+        while len(killed) < count and not over.wait(0.01):
             for process in simulators(os.getpid()):
                 if process.pid not in killed | others:
                     killed.add(process.pid)
                     process.kill()
-            time.sleep(0.01)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
-    return thread
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_workers_killed_as_they_start_are_started_again(quiet: list[EpisodeRecord]) -> None:
-    killing = kill_as_they_start(worker_module.STARTS - 1)
-    assert timeless(run(RandomPolicy(), num_envs=1)) == quiet
-    assert not killing.is_alive()
+    with killed_as_they_start(worker_module.STARTS - 1) as killed:
+        assert timeless(run(RandomPolicy(), num_envs=1)) == quiet
+    assert len(killed) == worker_module.STARTS - 1
 
 
 def test_workers_that_never_start_end_the_run_in_one_line() -> None:
-    kill_as_they_start(worker_module.STARTS)
-    with pytest.raises(
-        ChildProcessError, match=r"died 3 times as it started: is memory short\? num_envs=1 takes least"
-    ):
+    line = r"died 3 times as it started: is memory short\? num_envs=1 takes least"
+    with killed_as_they_start(math.inf), pytest.raises(ChildProcessError, match=line):
         run(RandomPolicy(), num_envs=1)
     assert simulators() == []
 
