@@ -124,6 +124,22 @@ def test_rows_that_cannot_be_judged_are_named(tmp_path):
             rl_dataset(write(tmp_path / "part.parquet", [bad]), fov=FOV, max_pixels=12544)
 
 
+def test_questions_of_some_tasks_alone(tmp_path):
+    rows = [
+        row("b", "multi_choices_score", "B"),
+        row("left", "vqa_score", "left"),
+        row("c", "multi_choices_score", "C"),
+    ]
+    path = write(tmp_path / "part.parquet", rows)
+    chosen = rl_dataset(path, fov=FOV, max_pixels=12544, modes=["multi_choices_score", "mra_score"])
+    assert [r["id"] for r in chosen] == ["b", "c"]
+    with pytest.raises(ValueError, match=r"no question judged by mra_score with at most 4 pictures in .*part\.parquet"):
+        rl_dataset(path, fov=FOV, max_pixels=12544, modes=["mra_score"])
+    with pytest.raises(ValueError, match=r"unknown rl\.modes 'mra': did you mean 'mra_score'"):
+        rl_dataset(path, fov=FOV, max_pixels=12544, modes=["mra"])
+    assert RLRecipe.from_dict({"name": "letters", "steps": 1, "modes": ["vqa_score"]}).modes == ("vqa_score",)
+
+
 def test_replies_without_an_advantage_leave_the_loss():
     batch = {
         "advantages": torch.tensor([1.2, -0.8, 0.0, 6e-4, -6e-4]),  # rounding in a group whose rewards are all 0.7

@@ -62,7 +62,9 @@ def train_grpo(
         return model_folder
     set_seed(seed)
     fov = FovTarget(width=recipe.fov_width, hfov_deg=recipe.fov_deg)
-    rows = rl_dataset(data, fov=fov, max_pixels=recipe.max_pixels, direct_levels=recipe.direct_levels)
+    rows = rl_dataset(
+        data, fov=fov, max_pixels=recipe.max_pixels, direct_levels=recipe.direct_levels, modes=recipe.modes
+    )
     loaded = load_backbone(backbone, seed=seed, dtype="bfloat16" if recipe.bf16 else "auto")
     trainer = _trainer_class(trl)(
         model=loaded.model,

@@ -29,6 +29,7 @@ class RLRecipe:
         max_new_tokens: longest reply.
         reward_factors: on the terms of `rewards.TERMS`; 1 where not given.
         direct_levels: levels whose questions are answered without reasoning, unless they bring a thought.
+        modes: tasks (`vla.tasks.TASKS`), of which each question must name one; none takes all questions.
         fov_width, fov_deg: the camera that pictures with 3-D boxes are brought to (`fov.FovTarget`).
         max_pixels: budget of every other picture.
         bf16: bfloat16 arithmetic (GPUs).
@@ -54,6 +55,7 @@ class RLRecipe:
     max_new_tokens: int = 2048
     reward_factors: Mapping[str, float] = field(default_factory=dict)
     direct_levels: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
     fov_width: int = 960
     fov_deg: float = 69.16
     max_pixels: int = 3_211_264
@@ -80,4 +82,5 @@ class RLRecipe:
     def from_dict(cls, values: Mapping[str, Any]) -> RLRecipe:
         """From a yaml's values; raises ValueError for a key that is none of the settings."""
         check_names("rl setting", values, choices=[entry.name for entry in fields(cls)])
-        return cls(**{**values, "direct_levels": tuple(values.get("direct_levels", ()))})
+        lists = {name: tuple(values.get(name, ())) for name in ("direct_levels", "modes")}
+        return cls(**{**values, **lists})

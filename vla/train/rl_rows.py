@@ -11,16 +11,18 @@ thinking  bool               whether a reply must reason first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Image, List
 
+from vst_vla.vla.contracts import check_names
 from vst_vla.vla.data.records import encode_png
 from vst_vla.vla.data.rl_records import read_rl_records
 from vst_vla.vla.fov import BOX_TYPE, FovTarget, fit_picture, unify_record
 from vst_vla.vla.prompt import record_messages
+from vst_vla.vla.tasks import TASKS
 from vst_vla.vla.tasks.boxes import Boxes
 from vst_vla.vla.tasks.judge import make_judge
 
@@ -34,6 +36,7 @@ def rl_dataset(
     fov: FovTarget,
     max_pixels: int,
     direct_levels: Sequence[str] = (),
+    modes: Sequence[str] = (),
     max_images: int = MAX_IMAGES,
 ) -> Dataset:
     """Rows of VST's RL files (`vst-vla qa export=vst_rl`), in the module's columns.
@@ -44,42 +47,38 @@ def rl_dataset(
         max_pixels: budget of every other picture.
         direct_levels: levels (L0 to L3) that are answered without reasoning, beside 3-D boxes, which always are. Rows
             that bring a thought of their own are reasoned about at every level.
+        modes: tasks, of which each question must name one; none takes all questions.
         max_images: questions with more pictures are left out.
 
     Raises:
-        ValueError: files or rows that cannot be used, a truth that its task cannot read, or no row left.
+        ValueError: files or rows that cannot be used, a truth that its task cannot read, an unknown task, or no row
+            left.
     """
-    rows = list(_rows(paths, fov=fov, max_pixels=max_pixels, direct=frozenset(direct_levels), max_images=max_images))
+    check_names("rl.modes", modes, choices=list(TASKS))
+    chosen = (row for row in read_rl_records(paths) if not modes or set(modes) & set(row["meta_info"]["mode"]))
+    few = (row for row in chosen if len(row["images"]) <= max_images)
+    rows = [_row(row, fov=fov, max_pixels=max_pixels, direct=frozenset(direct_levels)) for row in few]
     if not rows:
-        raise ValueError(f"no question with at most {max_images} pictures in {paths}: give other data=…")
+        judged = f" judged by {', '.join(modes)}" if modes else ""
+        raise ValueError(f"no question{judged} with at most {max_images} pictures in {paths}: give other data=…")
     return Dataset.from_list(rows).cast_column("images", List(Image()))
 
 
-def _rows(
-    paths: str | Path | Sequence[str | Path],
-    *,
-    fov: FovTarget,
-    max_pixels: int,
-    direct: frozenset[str],
-    max_images: int,
-) -> Iterator[dict[str, Any]]:
+def _row(row: Mapping[str, Any], *, fov: FovTarget, max_pixels: int, direct: frozenset[str]) -> dict[str, Any]:
+    meta = row["meta_info"]
+    is_direct = meta.get("level") in direct and not row["thought"]
+    judge = make_judge(meta["mode"], truth=row["answer_gt"], thinking=False if is_direct else None)
+    record = _record(row, boxes=any(isinstance(task, Boxes) for task in judge.tasks), thinking=judge.thinking)
     plain = FovTarget(max_pixels=max_pixels)
-    for row in read_rl_records(paths):
-        if len(row["images"]) > max_images:
-            continue
-        meta = row["meta_info"]
-        is_direct = meta.get("level") in direct and not row["thought"]
-        judge = make_judge(meta["mode"], truth=row["answer_gt"], thinking=False if is_direct else None)
-        record = _record(row, boxes=any(isinstance(task, Boxes) for task in judge.tasks), thinking=judge.thinking)
-        record = unify_record(record, target=fov) if record["type"] == BOX_TYPE else _fitted(record, plain)
-        yield {
-            "id": row["id"],
-            "prompt": record_messages(record),
-            "images": [{"bytes": encode_png(image), "path": None} for image in record["images"]],
-            "modes": list(meta["mode"]),
-            "truth": row["answer_gt"],
-            "thinking": judge.thinking,
-        }
+    record = unify_record(record, target=fov) if record["type"] == BOX_TYPE else _fitted(record, plain)
+    return {
+        "id": row["id"],
+        "prompt": record_messages(record),
+        "images": [{"bytes": encode_png(image), "path": None} for image in record["images"]],
+        "modes": list(meta["mode"]),
+        "truth": row["answer_gt"],
+        "thinking": judge.thinking,
+    }
 
 
 def _record(row: Mapping[str, Any], *, boxes: bool, thinking: bool) -> dict[str, Any]:
