@@ -4,7 +4,8 @@ Depth is the distance along the camera's z axis, read from the depth picture, ne
 cases are asked: seen well, and farther apart than `min_gap`. Three forms, drawn at random:
 
     named    two objects by name, with their 2-D boxes in pixels unless the prompt is short; answer: one name
-    points   the same two, each marked by a coloured point drawn on the picture; answer: one name
+    points   the same two, each marked by a coloured point drawn on the picture; answer: one name with its point, as
+             the question calls it, "red-point plate"
     letters  three to five points drawn on objects, with letters; answer: the letters in order, "C, A, B"
 
 The first two ask for the nearer or for the farther one; letters run from far to near, or from near to far.
@@ -23,7 +24,7 @@ from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
 from vst_vla.envs.qa.marks import covers, draw_marks
 from vst_vla.envs.qa.points import colour_points
 from vst_vla.envs.qa.view import Seen, View, views_of
-from vst_vla.envs.qa.wording import choose, joined
+from vst_vla.envs.qa.wording import NAME_WANTED, choose, joined
 from vst_vla.vla.contracts import SceneState
 
 MIN_GAP = 0.05
@@ -103,24 +104,22 @@ class DepthOrder:
         near, far = sorted(pair, key=lambda front: front.depth)
         right, wrong = (near, far) if wish == "nearer" else (far, near)
         objects = [front.seen for front in pair]
-        question = self._pair_question(view, objects, wish, [mark.name for mark in marks], rng)
-        names = (right.seen.category, wrong.seen.category)
-        contest = tuple(f"{name}, {wish}" for name in names)
+        before = [f"{mark.name}-point " for mark in marks] or ["", ""]
+        called = [f"{point}{seen.category}" for point, seen in zip(before, objects, strict=True)]
+        boxed = not marked and not self.short_prompt
+        boxes = [f' {{"bbox_2d": {seen.bbox}}}' if boxed else "" for seen in objects]
+        phrases = [f"the {name}{box}" for name, box in zip(called, boxes, strict=True)]
+        question = self._pair_question(view, phrases, wish, rng, boxed=boxed)
+        contest = tuple(f"{front.seen.category}, {wish}" for front in (right, wrong))
         about = {"form": "points" if marked else "named", "wish": wish}
-        return self._make(view, objects, question, names[0], marks, about, contest)
+        return self._make(view, objects, question, called[pair.index(right)], marks, about, contest)
 
     def _pair_question(
-        self, view: View, pair: Sequence[Seen], wish: str, colours: list[str], rng: np.random.Generator
+        self, view: View, phrases: Sequence[str], wish: str, rng: np.random.Generator, *, boxed: bool
     ) -> str:
-        if colours:
-            phrases = [f"the {c}-point {seen.category}" for seen, c in zip(pair, colours, strict=True)]
-        elif self.short_prompt:
-            phrases = [f"the {seen.category}" for seen in pair]
-        else:
-            phrases = [f'the {seen.category} {{"bbox_2d": {seen.bbox}}}' for seen in pair]
         question = choose(_PAIR_QUESTIONS[wish], rng=rng, short=self.short_prompt).format(a=phrases[0], b=phrases[1])
-        size = "" if colours else f"The picture is {view.width}x{view.height} pixels. "
-        return question if self.short_prompt else f"{question} {size}Answer with the object's name."
+        size = f"The picture is {view.width}x{view.height} pixels. " if boxed else ""
+        return question if self.short_prompt else f"{question} {size}{NAME_WANTED}"
 
     def _letters(self, view: View, fronts: list[_Front], rng: np.random.Generator) -> QAItem | None:
         chosen = self._chain(view, [fronts[int(i)].seen for i in rng.permutation(len(fronts))], rng)

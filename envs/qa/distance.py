@@ -16,7 +16,7 @@ from vst_vla.envs.qa.base import PICTURES, QAItem
 from vst_vla.envs.qa.choices import lettered
 from vst_vla.envs.qa.options import fair_contest
 from vst_vla.envs.qa.view import Seen, View, views_of
-from vst_vla.envs.qa.wording import UNITS, choose, joined, length_text, unit_sentence
+from vst_vla.envs.qa.wording import NAME_WANTED, UNITS, choose, joined, length_text, unit_sentence
 from vst_vla.vla.contracts import SceneState
 
 _NEAREST = {
@@ -106,7 +106,7 @@ class Distance:
         options = joined([f"the {name}" for name in choices.options], word="or")
         question = wording.format(anchor=f"the {anchor.category}", options=options)
         if form == "names":
-            return (question if self.short_prompt else f"{question} Answer with the object's name."), right
+            return (question if self.short_prompt else f"{question} {NAME_WANTED}"), right
         if self.short_prompt:
             return f"{question} {choices.line}.", choices.letter
         return f"{question}\n{choices.text}\nAnswer with the option's letter.", choices.letter

@@ -17,7 +17,7 @@ from vst_vla.envs.simulator import CAMERAS
 from vst_vla.envs.suites import get_task, init_states
 from vst_vla.vla.contracts import Array, unknown_name
 
-FORMAT_VERSION = 11
+FORMAT_VERSION = 12
 """Raised whenever equal settings come to give other bytes."""
 
 

@@ -9,6 +9,9 @@ import numpy as np
 UNITS = {"m": ("meters", 1.0, 2), "cm": ("centimeters", 100.0, 0)}
 """Unit -> its word, how many go into a metre, decimals of an answer in it."""
 
+NAME_WANTED = "Answer with the object's name as it stands here."
+"""Behind a question whose answer is one of the names in it; a point that comes with a name is part of it."""
+
 
 def choose(variants: Sequence[str], *, rng: np.random.Generator, short: bool = False) -> str:
     """One of several wordings; a short prompt always takes the first, which is the plainest."""

@@ -28,8 +28,11 @@ def check(case: Case) -> None:
     middles = {thing.category: np.median(depth[moment.mask(camera, thing)]) for thing in case.things}
     wants_far = bool(re.search("farther|more distant|larger depth", case.question))
     assert wants_far != bool(re.search("nearer|closer|smaller depth", case.question))
-    other = next(name for name in middles if name != case.answer)
-    assert (middles[case.answer] - middles[other]) * (1 if wants_far else -1) > GAP
+    assert f"the {case.answer}" in case.question
+    told = re.sub(rf"^({'|'.join(COLOURS)})-point ", "", case.answer)
+    assert bool(case.item.marks) == (told != case.answer)
+    other = next(name for name in middles if name != told)
+    assert (middles[told] - middles[other]) * (1 if wants_far else -1) > GAP
     for thing in case.things:
         rectangle(case, moment, thing)
 
