@@ -1,4 +1,4 @@
-"""Recall: answers begin with the places of what their question names, in the order of naming."""
+"""Recall: answers are said from the places of what their question names, in the order of naming."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from vst_vla.vla.backbone import load_backbone
 from vst_vla.vla.data.turns import asked_names
 from vst_vla.vla.geometry.cells import to_cells
-from vst_vla.vla.geometry.recall import MOST, Recall
+from vst_vla.vla.geometry.recall import MOST, WORDS, Recall
 from vst_vla.vla.geometry.supervision import Supervision
 from vst_vla.vla.prompt import ANSWER_HEADER, encode, record_messages
 from vst_vla.vla.train.run import train
@@ -46,11 +46,13 @@ def test_an_answer_goes_with_the_names_of_its_own_question_in_their_order() -> N
     header = len(tokenizer.encode(ANSWER_HEADER, add_special_tokens=False))
     found = list(asked_names(row, named, header=header))
     said = [words[place].rsplit(ANSWER_HEADER, 1) for place, _ in found]
-    assert [after for _, after in said] == ["", ""]
-    assert [before.endswith(f"{TURNS[turn][1]}<|im_end|>\n") for (before, _), turn in zip(said, (0, 4), strict=True)]
-    assert [tokenizer.decode(row.labels[place + 1 : place + 2]) for place, _ in found] == ["t", "y"], "of two replies"
+    turns = [0] * WORDS + [4] * 3
+    assert all(before.endswith(f"{TURNS[turn][1]}<|im_end|>\n") for (before, _), turn in zip(said, turns, strict=True))
+    assert [len(tokenizer.encode(after)) for _, after in said] == [*range(WORDS), *range(3)]
+    told = tokenizer.decode([row.labels[place + 1] for place, _ in found])
+    assert told == "the blueyes<|im_end|>", "the first six tokens of one reply, and all of another"
     meant = [[None if number < 0 else int(named[number][1].max()) for number in numbers] for _, numbers in found]
-    assert meant == [[1, 7, None, None], [1, 1, 7, 1]]
+    assert meant == [[1, 7, None, None]] * WORDS + [[1, 1, 7, 1]] * 3
 
 
 def test_places_are_held_against_those_of_the_names_in_turn() -> None:
@@ -64,9 +66,9 @@ def test_places_are_held_against_those_of_the_names_in_turn() -> None:
     names = torch.tensor([[1, 0, -1, -1], [2, 0, -1, -1]])
     given = {"mentions": torch.tensor([[0, 0, 3, 1], [0, 0, 3, 2], [0, 0, 3, 1]])}
     given["meant"] = torch.tensor([[0, 0], [1, 0], [1, 1], [2, 2]])
-    begins = torch.randn(2, 8)
-    found = recall(begins, cells, names=names, **given)
-    said = recall.place(begins).unflatten(1, (MOST, 6))
+    answers = torch.randn(2, 8)
+    found = recall(answers, cells, names=names, **given)
+    said = recall.place(answers).unflatten(1, (MOST, 6))
     first, both = torch.tensor([0.1, 0.0, 0.5]), torch.tensor([0.2, 0.1, 0.6])
     lift = torch.tensor([0.0, 0.0, 0.5])
     placed = [said[0, 0, :3] - (both - lift), said[0, 1, :3] - (first - lift), said[1, 1, :3] - (first - lift)]

@@ -57,7 +57,7 @@ class Labeller:
         `token_marks` (V,c*c) of `MARKS`, `mentions` (M,4), `meant` (P,2) and `recalls` (R,1+MOST). A mention is the
         place of a name's last token in a question, the first and one past the last of the V tokens that it can mean,
         and the pictures that those show. What it does mean are pairs of its number and of a cell's among the V * c * c.
-        A recall is the place that an answer's first word is predicted from, and the numbers of its question's mentions.
+        A recall is a place that a token of an answer is predicted from, and the numbers of its question's mentions.
 
         Args:
             records: of the batch, their pictures of the final size.

@@ -1,4 +1,4 @@
-"""The turns of an encoded conversation: where answers begin, and which names their questions hold."""
+"""The turns of an encoded conversation: where answers are said, and which names their questions hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vst_vla.vla.contracts import Array
-from vst_vla.vla.geometry.recall import MOST
+from vst_vla.vla.geometry.recall import MOST, WORDS
 from vst_vla.vla.prompt import IGNORED, Encoded
 
 ASIDE = 4
@@ -15,7 +15,8 @@ ASIDE = 4
 
 
 def asked_names(row: Encoded, named: Sequence[tuple[int, Array]], *, header: int) -> Iterator[tuple[int, list[int]]]:
-    """Of each turn that names something: the place that its answer's first word is predicted from, and `MOST` numbers.
+    """Of each turn that names something: every place that one of its answer's first `WORDS` tokens is predicted from,
+    with `MOST` numbers.
 
     Those are the names' in the order of the question, a thing with two names by the first; -1 where there are no more.
 
@@ -26,20 +27,22 @@ def asked_names(row: Encoded, named: Sequence[tuple[int, Array]], *, header: int
     """
     ordered = sorted(range(len(named)), key=lambda number: named[number][0])
     before = 0
-    for start in _answers(row):
+    for start, end in _answers(row):
         kept: list[int] = []
         for number in ordered:
             if before <= named[number][0] < start and not (kept and _is_aside(named[kept[-1]], named[number])):
                 kept.append(number)
         before = start
-        if kept:
-            yield start + header - 1, [*kept, *[-1] * MOST][:MOST]
+        first = start + header - 1
+        for place in range(first, min(first + WORDS, end - 1) if kept else first):
+            yield place, [*kept, *[-1] * MOST][:MOST]
 
 
-def _answers(row: Encoded) -> Iterator[int]:
-    """Where the assistant's turns begin, with their header."""
-    told = [label != IGNORED for label in row.labels]
-    return (place for place in range(1, len(told)) if told[place] and not told[place - 1])
+def _answers(row: Encoded) -> Iterator[tuple[int, int]]:
+    """Where the assistant's turns begin, with their header, and one past where they end."""
+    told = np.array([0, *(label != IGNORED for label in row.labels), 0])
+    begins, ends = (np.flatnonzero(np.diff(told) == step).tolist() for step in (1, -1))
+    return zip(begins, ends, strict=True)
 
 
 def _is_aside(first: tuple[int, Array], second: tuple[int, Array]) -> bool:

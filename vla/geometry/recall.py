@@ -1,11 +1,12 @@
-"""Recall: where an answer begins, the network knows where all things are that its question names, in their order.
+"""Recall: where an answer is said, the network knows where all things are that its question names, in their order.
 
-`Pointing` brings an object's place to its name. To compare two of them, an answer's first token has to hold both, and
-apart; attention that is drawn to both alike brings their mean, off which no comparison can be read. Places are read off
-by one linear map, so that the layers behind can take differences. Alain and Bengio 2016 (arXiv 1610.01644) read layers
-off so to understand them; here they are taught by it. For training alone.
+`Pointing` brings an object's place to its name. To compare two of them, one token has to hold both, and apart: the one
+that says which it is, be that the first ("blue-point plate") or a digit or letter behind it ("0.62 m", "C, A, B").
+Attention that is drawn to both alike brings their mean, off which no comparison can be read. Places are read off by one
+linear map, so that the layers behind can take differences. Alain and Bengio 2016 (arXiv 1610.01644) read layers off so
+to understand them; here they are taught by it. For training alone.
 
-Letters: R answers, D hidden, M names, P pairs of a name and a cell, V visual tokens, c cells of a token's side.
+Letters: R tokens of answers, D hidden, M names, P pairs of a name and a cell, V visual tokens, c cells of a token.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from vst_vla.vla.geometry.readouts import LENGTH
 
 MOST = 4
 """Names of a question that are recalled; those behind them are not."""
+WORDS = 6
+"""Tokens of an answer, from its first, that are predicted from what is recalled."""
 
 
 class Recall(nn.Module):
-    """How far off the places are said to be that answers begin with.
+    """How far off the places are said to be that answers are said from.
 
     Args:
         hidden_dim: D.
@@ -34,7 +37,7 @@ class Recall(nn.Module):
 
     def forward(
         self,
-        begins: torch.Tensor,
+        answers: torch.Tensor,
         cells: Cells,
         *,
         names: torch.Tensor,
@@ -44,14 +47,14 @@ class Recall(nn.Module):
         """{"loss", and to log "place_error" and "seen_error": how far off in the robot's axes and the camera's, m}.
 
         Args:
-            begins: (R,D) states from which answers' first words are predicted.
+            answers: (R,D) states from which answers' first `WORDS` tokens are predicted.
             cells: what visual tokens show, of conversations' pictures.
             names: (R,MOST) the numbers of the names in each one's question, in order, and -1 where there are no more.
             mentions: (M,4), see `Pointing`.
             meant: (P,2), likewise.
         """
         assert cells.placed is not None
-        said = self.place(begins.to(self.place[0].weight.dtype)).float().unflatten(1, (MOST, 6))
+        said = self.place(answers.to(self.place[0].weight.dtype)).float().unflatten(1, (MOST, 6))
         given, which = names >= 0, names.clamp(min=0)
         alone = given & (mentions[:, 3][which] == 1)  # one picture, so one camera
         middles = {"cells": cells, "meant": meant, "num_names": len(mentions)}

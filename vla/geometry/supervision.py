@@ -119,7 +119,7 @@ class Supervision(nn.Module):
             cells: what they are asked about.
             mentions: (M,4) names in the prompts, see `Pointing`; None where there are none.
             meant: (P,2) the cells that they mean, likewise.
-            recalls: (R,1+MOST) where answers begin, and the names in their questions (see `Recall`), likewise.
+            recalls: (R,1+MOST) where answers are said, and the names in their questions (see `Recall`), likewise.
         """
         read = self._read(heard)
         if read is None:
