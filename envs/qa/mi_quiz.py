@@ -124,7 +124,8 @@ def _match(match: Match, rng: np.random.Generator) -> Turn | None:
     if len(match.points) < 2:
         return None
     place = _any(match, rng)
-    question = f"Which numbered point in picture 2 is {match.points[place].phrase} of picture 1?"
+    options = ", ".join(f"point-{number}" for number in sorted(match.numbers))
+    question = f"Which of {options} in picture 2 is {match.points[place].phrase} of picture 1?"
     return question, f"point-{match.numbers[place]}"
 
 

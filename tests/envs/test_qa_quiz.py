@@ -136,7 +136,9 @@ def check_double(question: str, said: str, at: Places) -> str:
     cameras = [at.camera(0), at.camera(1)]
     near = [float(np.linalg.norm(at.world(colours[0]) - c)) for c in cameras] if colours else []
     place = int(said == "second")
-    if "numbered" in question:
+    if options := re.findall(r"\bpoint-\d", question):
+        assert options == sorted(options)
+        assert said in options
         same = at.world(said.removeprefix("point-"))
         assert np.linalg.norm(same - at.world(colours[0])) < 0.02
         return "match"

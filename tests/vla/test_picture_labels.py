@@ -154,8 +154,8 @@ def test_cells_have_their_place_in_the_robot_s_axes_and_the_point_drawn_on_them(
     network: VLAModel, table: LabelTable, records: list[dict[str, Any]]
 ) -> None:
     record = json.loads(json.dumps({**records[3], "images": None})) | {"images": records[3]["images"]}
-    record["meta_info"][0]["marks"] = [["B", 50, 10, 0], ["circle", 5, 55, 1], ["heart", 30, 30, 1]]
-    record["conversations"][0]["value"] += " Order the points A, B. Where is the circled point?"
+    record["meta_info"][0]["marks"] = [["B", 50, 10, 0], ["circle", 5, 55, 1], ["heart", 30, 30, 1], ["2", 5, 5, 0]]
+    record["conversations"][0]["value"] += " Order the points A, B. Which of point-1, point-2 is the circled point?"
     batch = Collator(network.processor, labels=table).questions([records[1], record])
     cells = to_cells(batch["token_cells"], poses=batch["token_poses"], marks=batch["token_marks"])
     assert cells.placed is not None
@@ -165,10 +165,10 @@ def test_cells_have_their_place_in_the_robot_s_axes_and_the_point_drawn_on_them(
         turned = torch.stack([points[:, 2], -points[:, 0], -points[:, 1]], dim=1)
         torch.testing.assert_close(placed, turned + off)
     drawn = [(place, MARKS[number]) for place, number in enumerate(cells.marks.flatten().tolist()) if number]
-    assert drawn == [((4 + 2) * 4 + 2, "B"), ((8 + 1) * 4 + 1, "circle")]
+    assert drawn == [(4 * 4, "2"), ((4 + 2) * 4 + 2, "B"), ((8 + 1) * 4 + 1, "circle")]
     ids = batch["input_ids"].flatten()
     words = [network.processor.tokenizer.decode(ids[place - 4 : place + 1]) for place, *_ in batch["mentions"].tolist()]
-    assert [text.split()[-1] for text in words[-2:]] == ["B", "point"], "A is not drawn"
+    assert [text.split()[-1] for text in words[-3:]] == ["B", "point", "point-2"], "A and 1 are not drawn"
 
 
 def test_readouts_are_asked_for_places_and_points_of_conversations_alone() -> None:

@@ -24,13 +24,13 @@ TURNS = [
     ("gpt", "the blue point"),
     ("human", "What is it?"),
     ("gpt", "cup"),
-    ("human", "And the red point plate: on it, the red point, the blue point, the red point, the blue point?"),
+    ("human", "And the red point plate: " + ", ".join(["the red point, the blue point"] * 3) + "?"),
     ("gpt", "yes"),
 ]
 
 
 def test_an_answer_goes_with_the_names_of_its_own_question_in_their_order() -> None:
-    """A thing named twice at once counts once, a turn without names not at all, and no more than four are kept."""
+    """A thing named twice at once counts once, a turn without names not at all, and no more than six are kept."""
     tokenizer = load_backbone("tiny").processor.tokenizer
     conversation = [{"from": speaker, "value": text} for speaker, text in TURNS]
     row = encode(record_messages({"conversations": conversation}), tokenizer=tokenizer, image_tokens=[])
@@ -42,7 +42,7 @@ def test_an_answer_goes_with_the_names_of_its_own_question_in_their_order() -> N
         for place, text in enumerate(words)
         if text.endswith(f"the {name}" if name != "plate" else " plate") and row.labels[place] == -100
     ]
-    assert len(named) == 1 + 2 * 3 + 1
+    assert len(named) == 1 + 2 * 4 + 1
     header = len(tokenizer.encode(ANSWER_HEADER, add_special_tokens=False))
     found = list(asked_names(row, named, header=header))
     said = [words[place].rsplit(ANSWER_HEADER, 1) for place, _ in found]
@@ -52,7 +52,7 @@ def test_an_answer_goes_with_the_names_of_its_own_question_in_their_order() -> N
     told = tokenizer.decode([row.labels[place + 1] for place, _ in found])
     assert told == "the blueyes<|im_end|>", "the first six tokens of one reply, and all of another"
     meant = [[None if number < 0 else int(named[number][1].max()) for number in numbers] for _, numbers in found]
-    assert meant == [[1, 7, None, None]] * WORDS + [[1, 1, 7, 1]] * 3
+    assert meant == [[1, 7, *[None] * 4]] * WORDS + [[1, 1, 7, 1, 7, 1]] * 3
 
 
 def test_places_are_held_against_those_of_the_names_in_turn() -> None:
@@ -63,7 +63,7 @@ def test_places_are_held_against_those_of_the_names_in_turn() -> None:
     poses[:, 2, 3] = -0.5
     cells = to_cells(numbers.to(torch.int16), poses=poses)
     recall = Recall(hidden_dim=8)
-    names = torch.tensor([[1, 0, -1, -1], [2, 0, -1, -1]])
+    names = torch.tensor([[1, 0, *[-1] * (MOST - 2)], [2, 0, *[-1] * (MOST - 2)]])
     given = {"mentions": torch.tensor([[0, 0, 3, 1], [0, 0, 3, 2], [0, 0, 3, 1]])}
     given["meant"] = torch.tensor([[0, 0], [1, 0], [1, 1], [2, 2]])
     answers = torch.randn(2, 8)

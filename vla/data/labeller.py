@@ -25,7 +25,8 @@ COLOURS = ("red", "green", "blue", "yellow", "magenta")
 """Names of the points that `vst-vla qa` draws without a letter."""
 CIRCLE = "circle"
 LETTERS = tuple("ABCDEF")
-MARKS = (None, *COLOURS, CIRCLE, *LETTERS, *"123456")
+NUMBERS = tuple("123456")
+MARKS = (None, *COLOURS, CIRCLE, *LETTERS, *NUMBERS)
 """What can be drawn on a cell, by its number; 0 is nothing, or a point of another name."""
 
 
@@ -47,6 +48,7 @@ class Labeller:
         }
         self._points[CIRCLE] = [tokenizer.encode(" circled point", add_special_tokens=False)]
         self._points |= {name: [tokenizer.encode(f" {name}", add_special_tokens=False)] for name in LETTERS}
+        self._points |= {name: [tokenizer.encode(f" point-{name}", add_special_tokens=False)] for name in NUMBERS}
 
     def __call__(
         self, records: Sequence[dict[str, Any]], *, rows: Sequence[Encoded], starts: Sequence[int]

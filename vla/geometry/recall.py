@@ -18,7 +18,7 @@ from vst_vla.vla.geometry.cells import Cells
 from vst_vla.vla.geometry.pointing import meant_places, place_error
 from vst_vla.vla.geometry.readouts import LENGTH
 
-MOST = 4
+MOST = 6
 """Names of a question that are recalled; those behind them are not."""
 WORDS = 6
 """Tokens of an answer, from its first, that are predicted from what is recalled."""
