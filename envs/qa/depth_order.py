@@ -22,7 +22,7 @@ import numpy as np
 
 from vst_vla.envs.qa.base import PICTURES, Mark, QAItem
 from vst_vla.envs.qa.marks import covers, draw_marks
-from vst_vla.envs.qa.points import colour_points
+from vst_vla.envs.qa.points import called_with_point, colour_points
 from vst_vla.envs.qa.view import Seen, View, views_of
 from vst_vla.envs.qa.wording import NAME_WANTED, choose, joined
 from vst_vla.vla.contracts import SceneState
@@ -104,8 +104,9 @@ class DepthOrder:
         near, far = sorted(pair, key=lambda front: front.depth)
         right, wrong = (near, far) if wish == "nearer" else (far, near)
         objects = [front.seen for front in pair]
-        before = [f"{mark.name}-point " for mark in marks] or ["", ""]
-        called = [f"{point}{seen.category}" for point, seen in zip(before, objects, strict=True)]
+        called = [seen.category for seen in objects]
+        if marked:
+            called = [called_with_point(name, mark=mark) for name, mark in zip(called, marks, strict=True)]
         boxed = not marked and not self.short_prompt
         boxes = [f' {{"bbox_2d": {seen.bbox}}}' if boxed else "" for seen in objects]
         phrases = [f"the {name}{box}" for name, box in zip(called, boxes, strict=True)]

@@ -30,8 +30,9 @@ MIN_SPREAD = 0.12
 _RING = "red"
 _TRIES = 30
 
+_OPTIONS = ", ".join(f"point-{number}" for number in range(1, NUM_POINTS + 1))
 _QUESTIONS = (
-    "Which of point-1, point-2, point-3, point-4 in picture 2 is the circled point of picture 1?",
+    f"Which of {_OPTIONS} in picture 2 is the circled point of picture 1?",
     "Which numbered point in picture 2 is the circled point of picture 1?",
     "A point is circled in red in picture 1. Find the same spot in picture 2 among the numbered points.",
     "Both pictures show one scene. Which point of picture 2 marks the place circled in picture 1?",

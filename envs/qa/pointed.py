@@ -16,6 +16,7 @@ import numpy as np
 
 from vst_vla.envs.qa.base import VIDEO, Mark, QAItem
 from vst_vla.envs.qa.marks import COLOURS, covers, draw_marks
+from vst_vla.envs.qa.points import called_with_point
 from vst_vla.envs.qa.view import Seen, View, views_of
 from vst_vla.vla.contracts import Array, SceneState
 
@@ -43,7 +44,7 @@ def pointed(item: QAItem, *, scene: SceneState, rng: np.random.Generator) -> QAI
         mark = _mark(category, views, marks, colours, rng) if len(marks) < len(colours) else None
         if mark is not None:
             marks.append(mark)
-            called = f"{mark.name}-point {category}"
+            called = called_with_point(category, mark=mark)
             question = mention.sub(rf"\g<1>{called}", question)
             answer, words = (_wholly(category).sub(rf"\g<1>{called}", text) for text in (answer, words))
     if not marks:

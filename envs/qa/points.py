@@ -12,6 +12,11 @@ from vst_vla.envs.qa.marks import COLOURS, covers
 from vst_vla.envs.qa.view import Seen
 
 
+def called_with_point(category: str, *, mark: Mark) -> str:
+    """What an object is called that has a point: "red-point plate"."""
+    return f"{mark.name}-point {category}"
+
+
 def colour_points(objects: Sequence[Seen], *, rng: np.random.Generator) -> tuple[Mark, ...]:
     """One point on each object, each of another colour; none at all when an object has no room for one of its own."""
     colours = [str(colour) for colour in rng.permutation(sorted(COLOURS))[: len(objects)]]

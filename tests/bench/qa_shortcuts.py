@@ -175,7 +175,7 @@ def plain(item: QAItem) -> dict[str, Any]:
 
 def as_choice(row: dict[str, Any]) -> Choice | None:
     """The item as a choice; None when it offers no candidates."""
-    question, answer = row["question"], row["answer"]
+    question, answer = row["question"], re.sub(r"^\w+-point ", "", row["answer"])  # contests name no points
     options = re.findall(r"^([A-F])\. (.+)$", question, re.MULTILINE)
     bare = re.sub(r"^[A-F]\. .+$", "", question, flags=re.MULTILINE)
     if options and answer in dict(options):

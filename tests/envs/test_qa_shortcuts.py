@@ -65,6 +65,13 @@ def test_a_place_that_is_right_too_often_is_found():
         ("Is it closed now?", "no", [], ("yes", "no"), 1),
         ("Where? Answer with one of: north, east or south.", "east", ["east"], ("north", "east", "south"), 1),
         ("The milk or the butter?", "butter", ["butter", "milk"], ("milk", "butter"), 1),
+        (
+            "The red-point milk or the blue-point butter?",
+            "blue-point butter",
+            ["butter", "milk"],
+            ("milk", "butter"),
+            1,
+        ),
         ("Two or the red mug?", "red mug", ["red mug"], (), None),
     ],
 )

@@ -135,8 +135,8 @@ def test_questions_of_some_tasks_alone(tmp_path):
     assert [r["id"] for r in chosen] == ["b", "c"]
     with pytest.raises(ValueError, match=r"no question judged by mra_score with at most 4 pictures in .*part\.parquet"):
         rl_dataset(path, fov=FOV, max_pixels=12544, modes=["mra_score"])
-    with pytest.raises(ValueError, match=r"unknown rl\.modes 'mra': did you mean 'mra_score'"):
-        rl_dataset(path, fov=FOV, max_pixels=12544, modes=["mra"])
+    with pytest.raises(ValueError, match=r"unknown rl\.modes 'mra_scor': did you mean 'mra_score'"):
+        rl_dataset(path, fov=FOV, max_pixels=12544, modes=["mra_scor"])
     assert RLRecipe.from_dict({"name": "letters", "steps": 1, "modes": ["vqa_score"]}).modes == ("vqa_score",)
 
 

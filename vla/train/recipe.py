@@ -49,7 +49,7 @@ class Recipe:
         pointing_weight: factor on the loss of names, in such conversations and in instructions, that are to point at
             what they mean (`geometry.pointing`).
         gaze_weight: factor on the loss of their attention to it (`geometry.gaze`), in the last of the layers below.
-        recall_weight: factor on the loss of answers that are to begin with the places of what their question names
+        recall_weight: factor on the loss of answers that are to be said from the places of what their question names
             (`geometry.recall`), in the layer behind; for runs on conversations alone.
         geometry_depth: share of the language model's layers after which those tokens are taught, 0 before the first.
         ema: share of an average of the weights that every step keeps, such as 0.999; the finished checkpoint holds the
