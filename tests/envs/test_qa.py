@@ -197,7 +197,7 @@ def test_answers_are_balanced(scenes):
             letters[item.answer[0]] += 1
         else:
             named = {n: re.search(rf"(the|point) {n}\b", item.question) for n in scene.categories}
-            first.append(item.answer.endswith(min((found.start(), n) for n, found in named.items() if found)[1]))
+            first.append(item.contest[0].startswith(f"{min((f.start(), n) for n, f in named.items() if f)[1]}, "))
     assert 0.4 < np.mean(first) < 0.6
     assert min(letters[x] for x in "ABC") > 0.15 * letters.total()
 

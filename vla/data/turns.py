@@ -33,9 +33,9 @@ def asked_names(row: Encoded, named: Sequence[tuple[int, Array]], *, header: int
             if before <= named[number][0] < start and not (kept and _is_aside(named[kept[-1]], named[number])):
                 kept.append(number)
         before = start
-        first = start + header - 1
-        for place in range(first, min(first + WORDS, end - 1) if kept else first):
-            yield place, [*kept, *[-1] * MOST][:MOST]
+        if kept:
+            numbers, first = [*kept, *[-1] * MOST][:MOST], start + header - 1
+            yield from ((place, numbers) for place in range(first, min(first + WORDS, end - 1)))
 
 
 def _answers(row: Encoded) -> Iterator[tuple[int, int]]:
